@@ -1,0 +1,3 @@
+"""From crawl dumps to training data: the engine."""
+
+__version__ = "0.1.0"

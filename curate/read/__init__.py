@@ -1,0 +1,1 @@
+"""Crawl dumps to batches: WARC, WET, JSONL and Parquet; pages to text."""

@@ -1,0 +1,1 @@
+"""Signals and text edits, one file per paper or family."""

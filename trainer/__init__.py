@@ -1,0 +1,1 @@
+"""A small Llama-style trainer on token shards; needs the extra `train`."""
