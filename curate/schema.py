@@ -32,7 +32,7 @@ VERDICT = pa.schema(
     ]
 )
 
-# What every reader yields. Rows that the reader itself refuses carry a verdict and an empty payload.
+# What every reader yields. Rows that the reader refuses carry a verdict and an empty payload.
 RAW = pa.schema(
     [
         (ID, pa.binary(16)),

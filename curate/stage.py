@@ -51,7 +51,7 @@ def kept(batch: Batch) -> Mask:
     return mask
 
 
-def mark(
+def mark(  # noqa: PLR0913  # a verdict has this many parts
     batch: Batch,
     broken: Mask,
     reason: str,

@@ -1,0 +1,360 @@
+"""The command line: the only file that prints."""
+
+import importlib
+import json
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+from rich.console import Console
+from rich.markup import escape
+from rich.table import Table
+
+from curate import __version__, doctor, models, recipe, report
+from curate.errors import CurateError, RecipeError
+from curate.filter import Filter
+from curate.passes import Pass, passes
+from curate.plan import plan as make_plan
+from curate.progress import Watcher
+from curate.publish import pretty
+from curate.run import Job, Outcome
+from curate.run import run as run_job
+from curate.signal import Signal
+from tokenizer.commands import app as tokenizer_app
+
+app = typer.Typer(
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    help="Turn crawl dumps into training data, every document accounted for.",
+    epilog="Example:  curate run fineweb --input 'crawl/*.warc.gz' --output out",
+    rich_markup_mode=None,
+)
+models_app = typer.Typer(no_args_is_help=True, help="Models by name: list, verify, fetch.")
+app.add_typer(models_app, name="models")
+app.add_typer(tokenizer_app, name="tokenizer")
+
+FAULTY = 3  # outputs are complete, but the input was worse than the recipe allows
+
+Recipe = Annotated[str, typer.Argument(help="A recipe file, or one of ours by name.")]
+Folder = Annotated[Path, typer.Argument(help="The --output of a run.")]
+Inputs = Annotated[
+    list[str], typer.Option("--input", help="File, folder, glob or URL; may be repeated.")
+]
+
+
+@app.callback(invoke_without_command=True)
+def _version(
+    version: Annotated[bool, typer.Option("--version", help="Print the version.")] = False,
+) -> None:
+    if version:
+        print(__version__)
+        raise typer.Exit
+
+
+@app.command(epilog="Example:  curate run fineweb --input 'crawl/*.warc.gz' --output out")
+def run(  # noqa: PLR0913  # a command's options are its arguments
+    name: Recipe,
+    inputs: Inputs,
+    output: Annotated[Path, typer.Option(help="Where everything goes.")],
+    workers: Annotated[
+        int | None, typer.Option(min=0, help="0: this process, without Ray. Default: by size.")
+    ] = None,
+    ray_address: Annotated[
+        str | None, typer.Option(help="A Ray cluster to run on, such as auto or ray://host:10001.")
+    ] = None,
+    rejected: Annotated[
+        bool, typer.Option("--rejected", help="Keep the text of dropped documents too.")
+    ] = False,
+    samples: Annotated[
+        int, typer.Option(min=0, help="Samples for each reason in the report; 0 to pass it on.")
+    ] = 3,
+) -> None:
+    """Run a recipe over a crawl: documents, tokens, a model, a ledger and a report.
+
+    The same command again goes on where the last run stopped; finished work is not repeated.
+    """
+    text, where = recipe.read(name)
+    console = Console(stderr=True)
+    job = Job(text, where, inputs, output, workers, ray_address, rejected)
+    with Watcher(console) as watcher:
+        outcome = run_job(job, watcher)
+        trained = _train(outcome, output, watcher)
+    _note_times(output, outcome)
+    page = report.write_report(output, samples=samples)
+    Console().print(report.summary(output))
+    _lies(output, page, outcome)
+    if trained:
+        _sample(output / "model", outcome.plan.recipe.train.prompt)  # type: ignore[union-attr]  # it was trained
+    _judge(outcome, output)
+
+
+def _train(outcome: Outcome, output: Path, watcher: Watcher) -> bool:
+    settings = outcome.plan.recipe.train
+    if settings is None or not (output / "tokens").is_dir():
+        return False
+    trainer = _extra("trainer.train")
+    watcher.begin("train model", settings.steps, "steps")
+    done = 0
+
+    def progress(state: Any) -> None:
+        nonlocal done
+        watcher.advance({"steps": state.step - done})
+        done = state.step
+
+    summary = trainer.train(output / "tokens", output / "model", settings, progress)
+    watcher.end()
+    outcome.seconds["train model"] = summary.seconds
+    watcher.note(
+        f"trained {summary.steps} steps on {summary.device}: loss {summary.first_loss:.2f} -> "
+        f"{summary.last_loss:.2f}, {summary.tokens_per_second:,.0f} tokens/s"
+    )
+    return True
+
+
+def _sample(model: Path, prompt: str) -> None:
+    text = _extra("trainer.sample").sample(model, prompt)
+    (model / "sample.txt").write_text(text)
+    print(f"\nA sample from the model:\n\n{_printable(text)}\n")
+
+
+def _extra(module: str) -> Any:
+    """A module that needs an extra: torch is imported only by those who train."""
+    return importlib.import_module(module)
+
+
+def _printable(text: str) -> str:
+    """Text with the control characters that could steer a terminal shown as escapes."""
+    return "".join(
+        letter if letter.isprintable() or letter in "\n\t" else repr(letter)[1:-1]
+        for letter in text
+    )
+
+
+def _note_times(output: Path, outcome: Outcome) -> None:
+    """Times and speeds, in a file of their own: everything else is the same for every run."""
+    stages = outcome.ledger["stages"]
+    documents = stages[0]["entered"]["documents"] if stages else 0
+    times = {
+        "version": __version__,
+        "workers": outcome.workers,
+        "wall_seconds": round(outcome.wall_seconds, 3),
+        "documents_per_second": round(documents / max(outcome.wall_seconds, 1e-9), 1),
+        "bytes_per_second": round(outcome.plan.bytes / max(outcome.wall_seconds, 1e-9)),
+        "units": outcome.units,
+        "units_reused": outcome.reused,
+        "seconds": {label: round(value, 4) for label, value in outcome.seconds.items()},
+    }
+    (output / "run.json").write_bytes(pretty(times))
+
+
+def _lies(output: Path, page: Path, outcome: Outcome) -> None:
+    places = [
+        (output / "documents", "documents that were kept, with all signals"),
+        (output / "dropped", "documents that were dropped: reason, value, bound"),
+        (output / "rejected", "the text of dropped documents"),
+        (output / "tokenizer", "the tokenizer"),
+        (output / "tokens", "token shards"),
+        (output / "model", "the model"),
+        (output / "ledger.json", "every document and byte, counted"),
+        (page, "the report: open it in a browser"),
+    ]
+    table = Table.grid(padding=(0, 2))
+    for place, what in places:
+        if place.exists():
+            table.add_row(escape(str(place)), what)
+    Console().print(table)
+    if outcome.reused:
+        print(f"{outcome.reused} of {outcome.units} units of work were there already.")
+
+
+def _judge(outcome: Outcome, output: Path) -> None:
+    """Exit with 3 where the input was too damaged, or nothing was left of it."""
+    stages = outcome.ledger["stages"]
+    entered = stages[0]["entered"]["documents"]
+    faults = sum(count["documents"] for stage in stages for count in stage["quarantined"].values())
+    unreadable = [
+        source["source"]
+        for source in outcome.ledger["inputs"]
+        for reason in source["stages"][0]["quarantined"]
+        if reason.startswith("input.")
+    ]
+    allowed = outcome.plan.recipe.max_fault_share
+    problems = [f"{name}: could not be read" for name in unreadable]
+    if entered and faults / entered > allowed:
+        problems.append(
+            f"{faults:,} of {entered:,} documents were quarantined, more than max_fault_share "
+            f"{allowed:g} allows"
+        )
+    if stages[-1]["kept"]["documents"] == 0:
+        problems.append("nothing is left: every document was dropped or quarantined")
+    if problems:
+        for problem in problems:
+            print(_printable(problem), file=sys.stderr)
+        print(f"See {output / 'report.html'}; the output is complete otherwise.", file=sys.stderr)
+        raise typer.Exit(FAULTY)
+
+
+@app.command(name="report", epilog="Example:  curate report out --samples 0")
+def report_command(
+    folder: Folder,
+    samples: Annotated[int, typer.Option(min=0, help="Samples for each reason.")] = 3,
+) -> None:
+    """Write one self-contained page about a run, and print it in short."""
+    page = report.write_report(folder, samples=samples)
+    Console().print(report.summary(folder))
+    print(page)
+
+
+@app.command(epilog="Example:  curate explain out 3f9c")
+def explain(
+    folder: Folder,
+    identity: Annotated[
+        str, typer.Argument(metavar="ID", help="An id or its beginning, or a URL.")
+    ],
+) -> None:
+    """Tell one document's journey: every stage, number, bound and verdict."""
+    Console().print(report.journey(folder, identity))
+
+
+@app.command(epilog="Example:  curate filters gopher")
+def filters(
+    family: Annotated[str, typer.Argument(help="Only this family.")] = "",
+) -> None:
+    """List the catalogue: every signal and stage that a recipe can name."""
+    table = Table("name", "low", "high", "what it is", box=None, header_style="bold")
+    source = ""
+    for name, value in sorted(recipe.catalogue().items(), key=lambda item: item[0].lower()):
+        if not name.startswith(family):
+            continue
+        if isinstance(value, Signal):
+            if value.source != source:
+                source = value.source
+                table.add_row("", "", "", f"[italic]{escape(source)}[/italic]")
+            table.add_row(name, *map(_bound, (value.low, value.high)), escape(value.about))
+        else:
+            about = (value.__doc__ or "").strip().splitlines()[0]
+            table.add_row(f"[bold]{name}[/bold]", "", "", escape(f"stage: {about}"))
+    Console().print(table)
+
+
+def _bound(value: float) -> str:
+    return "" if value in (float("inf"), float("-inf")) else f"{value:g}"
+
+
+@app.command(epilog="Example:  curate plan fineweb --input 'crawl/*.warc.gz'")
+def plan(
+    name: Recipe,
+    inputs: Annotated[list[str] | None, typer.Option("--input", help="As for `run`.")] = None,
+) -> None:
+    """Show what would run: passes, stages, bounds, inputs and units. Reads no documents."""
+    text, where = recipe.read(name)
+    read = recipe.parse(text, where)
+    print(f"{read.name}: {read.about or read.source}")
+    for one in passes(read):
+        _print_pass(one)
+    for key, section in (("tokenizer", read.tokenizer), ("train", read.train)):
+        if section:
+            print(f"\n{key}: {json.dumps(recipe.settings_of(section))}")
+    if inputs:
+        todo = make_plan(read, inputs, Path("/nonexistent"))
+        print(f"\n{len(todo.inputs)} inputs, {todo.bytes:,} bytes, {len(todo.units)} units of work")
+        for note in todo.notes:
+            print(note)
+
+
+def _print_pass(one: Pass) -> None:
+    print(f"\npass {one.index + 1} over the text")
+    if one.index == 0:
+        print("  read")
+    for step in one.decided:
+        print(f"  apply   {step.label}")
+    for step in one.steps:
+        print(f"  {step.label}")
+        for signal in step.stage.signals if isinstance(step.stage, Filter) else ():
+            low, high = _bound(signal.low) or "..", _bound(signal.high) or ".."
+            print(f"    {low} <= {signal.name} <= {high}")
+    for step in one.surveys:
+        print(f"  survey  {step.label}")
+
+
+@app.command(name="doctor")
+def doctor_command() -> None:
+    """Check the installation: libraries, models, kernels, and Ray's sockets."""
+    good = True
+    for check in doctor.checks():
+        started = time.perf_counter()
+        try:
+            found = check()
+            mark = "ok"
+        except CurateError as error:
+            found, mark, good = str(error), "PROBLEM", False
+        name = (check.__doc__ or check.__name__).strip().splitlines()[0]
+        print(f"{mark:8} {name} {found} ({time.perf_counter() - started:.1f} s)")
+    if not good:
+        raise typer.Exit(2)
+
+
+@app.command()
+def recipes() -> None:
+    """List our own recipes."""
+    for path in recipe.recipes():
+        one = recipe.load(path)
+        print(f"{one.name:12} {one.about}")
+
+
+@models_app.command(name="list")
+def list_models() -> None:
+    """List the models that can be fetched by name."""
+    for model in models.list_models():
+        print(model)
+
+
+@models_app.command()
+def verify(name: str) -> None:
+    """Check a model's size and SHA-256."""
+    print(models.verify(name))
+
+
+@models_app.command()
+def fetch(name: str) -> None:
+    """Fetch a model by name, and check it."""
+    print(models.fetch(name))
+
+
+@app.command(epilog="Example:  curate sample out/model --prompt 'The function returns'")
+def sample(
+    model: Annotated[Path, typer.Argument(help="The model folder of a run.")],
+    prompt: Annotated[str, typer.Option(help="How the text begins.")] = "",
+    tokens: Annotated[int, typer.Option(min=1)] = 120,
+    temperature: Annotated[float, typer.Option(min=0.0)] = 0.8,
+    seed: Annotated[int, typer.Option()] = 0,
+) -> None:
+    """Let a trained model write."""
+    text = _extra("trainer.sample").sample(
+        model, prompt, tokens=tokens, temperature=temperature, seed=seed
+    )
+    print(_printable(text))
+
+
+def main() -> None:
+    """The `curate` command: errors of ours in one line, and their exit code."""
+    _guarded(app)
+
+
+def _guarded(command: Callable[[], Any]) -> None:
+    try:
+        command()
+    except CurateError as error:
+        print(f"curate: {_printable(str(error))}", file=sys.stderr)
+        if isinstance(error, RecipeError):
+            print("curate plan RECIPE checks a recipe without running it", file=sys.stderr)
+        sys.exit(error.exit_code)
+    except KeyboardInterrupt:
+        print("\nstopped; the same command goes on from here", file=sys.stderr)
+        sys.exit(130)
+    except BrokenPipeError:
+        sys.exit(0)

@@ -1,0 +1,45 @@
+"""How a recipe falls into passes over the text: a new one after every group of surveys."""
+
+from dataclasses import dataclass
+
+from curate.recipe import Recipe, Step
+
+
+@dataclass(frozen=True)
+class Pass:
+    """Stages that run in one pass over the text.
+
+    `decided` are the surveys whose verdicts are entered as the pass begins, `surveys` those
+    that look at what it keeps.
+    """
+
+    index: int
+    decided: tuple[Step, ...]
+    steps: tuple[Step, ...]
+    surveys: tuple[Step, ...]
+    final: bool
+
+
+def passes(recipe: Recipe) -> tuple[Pass, ...]:
+    """The recipe's steps in passes; the last one writes the documents."""
+    groups: list[tuple[list[Step], list[Step]]] = [([], [])]
+    for step in recipe.steps:
+        steps, surveys = groups[-1]
+        if step.is_survey:
+            surveys.append(step)
+        elif surveys:
+            groups.append(([step], []))
+        else:
+            steps.append(step)
+    if groups[-1][1]:
+        groups.append(([], []))
+    return tuple(
+        Pass(
+            index=index,
+            decided=tuple(groups[index - 1][1]) if index else (),
+            steps=tuple(steps),
+            surveys=tuple(surveys),
+            final=index == len(groups) - 1,
+        )
+        for index, (steps, surveys) in enumerate(groups)
+    )

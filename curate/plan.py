@@ -1,0 +1,139 @@
+"""What a run will do, frozen before it starts: inputs, units, and the key of every piece of work.
+
+A key covers everything that can change the bytes of a piece: our code, the libraries that write
+or decide, the settings of the stages, the models, and the content that goes in. Equal keys mean
+equal work, so a piece under its key can be used again; nothing else can.
+"""
+
+import hashlib
+from dataclasses import asdict, dataclass
+from functools import cache
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+from curate import models
+from curate.errors import InputError
+from curate.passes import Pass
+from curate.read.reader import Input, Span, find_inputs, spans
+from curate.recipe import Recipe, describe, settings_of
+from curate.store import digest, file_digest
+
+# Libraries whose version can change what is written.
+LIBRARIES = (
+    "numpy",
+    "numba",
+    "pyarrow",
+    "regex",
+    "resiliparse",
+    "fasttext-community",
+    "scipy",
+    "zstandard",
+)
+PACKAGES = ("curate", "filters", "tokenizer")
+
+
+@dataclass(frozen=True)
+class Unit:
+    """A part of one input, decided from its content and never from the number of workers."""
+
+    index: int
+    input: Input
+    span: Span
+
+    @property
+    def name(self) -> str:
+        """What the user sees."""
+        return f"{self.input.name}[{self.span.start}:{self.span.end}]"
+
+
+@dataclass(frozen=True)
+class Plan:
+    """Inputs, units and models of a run."""
+
+    recipe: Recipe
+    inputs: tuple[Input, ...]
+    units: tuple[Unit, ...]
+    notes: tuple[str, ...]
+    models: dict[str, str]  # name in the recipe -> SHA-256
+
+    @property
+    def bytes(self) -> int:
+        """The size of all inputs."""
+        return sum(source.size for source in self.inputs)
+
+    def text_key(self, this: Pass, unit: Unit, before: dict[str, str], rejected: bool) -> str:
+        """The key of a unit in one pass; `before` are the digests of the files that it reads."""
+        entering: dict[str, Any] = dict(before)
+        if this.index == 0:
+            entering = {
+                "read": settings_of(self.recipe.read),
+                "input": [unit.input.identity, unit.input.name],
+                "span": [unit.span.start, unit.span.end],
+            }
+        counts = self.recipe.tokenizer if this.final else None
+        return self._key(
+            "text",
+            entering=entering,
+            steps=[describe(step) for step in this.steps],
+            surveys=[describe(step) for step in this.surveys],
+            final=this.final,
+            pattern=counts.pattern if counts and not counts.load else None,
+            rejected=rejected,
+        )
+
+    def decision_key(self, survey: dict[str, Any], before: list[str]) -> str:
+        """The key of a survey's decision over all units."""
+        return self._key("decision", survey=survey, before=before)
+
+    def tokenizer_key(self, before: list[str]) -> str:
+        """The key of a tokenizer trained from these counts."""
+        settings = settings_of(self.recipe.tokenizer) if self.recipe.tokenizer else None
+        return self._key("tokenizer", settings=settings, before=before)
+
+    def tokens_key(self, documents: str, tokenizer: dict[str, str]) -> str:
+        """The key of one unit's token shard."""
+        return self._key("tokens", documents=documents, tokenizer=tokenizer)
+
+    def _key(self, kind: str, **facts: Any) -> str:
+        return digest({"kind": kind, "code": code(), "models": self.models, **facts})[:40]
+
+
+def plan(recipe: Recipe, patterns: list[str], output: Path) -> Plan:
+    """Find the inputs, cut them into units and check the models; reads no documents."""
+    inputs, notes = find_inputs(patterns)
+    for source in inputs:
+        if "://" not in source.uri and Path(source.uri).resolve().is_relative_to(output.resolve()):
+            raise InputError(
+                f"{source.uri}: lies inside the output folder; choose another --output, or an "
+                "--input that does not match its own results"
+            )
+    units = [Unit(0, source, span) for source in inputs for span in spans(source, recipe.read)]
+    numbered = tuple(Unit(index, unit.input, unit.span) for index, unit in enumerate(units))
+    return Plan(recipe, tuple(inputs), numbered, tuple(notes), _models(recipe))
+
+
+def as_json(source: Input) -> dict[str, Any]:
+    """An input as a task carries it to a worker."""
+    return asdict(source)
+
+
+def _models(recipe: Recipe) -> dict[str, str]:
+    names = {getattr(step.stage, "model", None) for step in recipe.steps} - {None, ""}
+    return {
+        str(name): file_digest(models.model_path(str(name))) for name in sorted(map(str, names))
+    }
+
+
+@cache
+def code() -> str:
+    """A digest of our sources and of the versions of the libraries that shape the output."""
+    key = hashlib.sha256()
+    root = Path(__file__).parent.parent
+    for package in PACKAGES:
+        for path in sorted((root / package).rglob("*")):
+            if path.suffix in (".py", ".txt", ".tsv"):
+                key.update(path.relative_to(root).as_posix().encode() + b"\0" + path.read_bytes())
+    for library in LIBRARIES:
+        key.update(f"{library}={version(library)}\n".encode())
+    return key.hexdigest()

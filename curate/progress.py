@@ -1,0 +1,120 @@
+"""What a person sees while a run goes on: speed, kept and dropped, time left."""
+
+import time
+from dataclasses import dataclass, field
+from types import TracebackType
+from typing import Self
+
+from rich.console import Console
+from rich.progress import (
+    BarColumn,
+    Progress,
+    ProgressColumn,
+    Task,
+    TextColumn,
+    TimeElapsedColumn,
+    TimeRemainingColumn,
+)
+from rich.text import Text
+
+QUIET_SECONDS = 10.0
+
+
+class _Rates(ProgressColumn):
+    """Documents/s, MB/s, kept and dropped."""
+
+    def render(self, task: Task) -> Text:
+        documents, kept, size = (task.fields[name] for name in ("documents", "kept", "bytes"))
+        seconds = max(task.elapsed or 0.0, 1e-9)
+        parts = [f"{documents / seconds:,.0f} documents/s"] if documents else []
+        if size:
+            parts.append(f"{size / seconds / 1e6:,.1f} MB/s")
+        if documents:
+            parts.append(f"kept {kept:,}, dropped {documents - kept:,}")
+        return Text("  ".join(parts))
+
+
+@dataclass
+class Watcher:
+    """Shows a bar on a terminal, and a line every ten seconds where there is none."""
+
+    console: Console
+    _bar: Progress = field(init=False)
+    _task: int | None = None
+    _phase: str = ""
+    _unit: str = ""
+    _total: int = 0
+    _counts: dict[str, int] = field(default_factory=dict)
+    _began: float = 0.0
+    _spoke: float = 0.0
+
+    def __post_init__(self) -> None:
+        self._bar = Progress(
+            TextColumn("{task.description}"),
+            BarColumn(bar_width=24),
+            _Rates(),
+            TimeElapsedColumn(),
+            TextColumn("left"),
+            TimeRemainingColumn(compact=True),
+            console=self.console,
+            transient=True,
+            disable=not self.console.is_terminal,
+        )
+
+    def __enter__(self) -> Self:
+        self._bar.start()
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self._bar.stop()
+
+    def note(self, text: str) -> None:
+        """Say something that stays on the screen."""
+        self.console.print(Text(text))
+
+    def begin(self, phase: str, total: int, unit: str) -> None:
+        """A phase of so many bytes or documents begins."""
+        self._phase, self._total, self._unit = phase, total, unit
+        self._counts = {"documents": 0, "kept": 0, "bytes": 0}
+        self._began = self._spoke = time.monotonic()
+        self._task = self._bar.add_task(phase, total=total or None, **self._counts)
+
+    def advance(self, counts: dict[str, int]) -> None:
+        """So much more has been done."""
+        for name, count in counts.items():
+            self._counts[name] = self._counts.get(name, 0) + count
+        if self._task is not None:
+            done = self._counts.get(self._unit, 0)
+            self._bar.update(self._task, completed=done, **self._counts)  # type: ignore[arg-type]  # fields of our own
+        now = time.monotonic()
+        if not self.console.is_terminal and now - self._spoke > QUIET_SECONDS:
+            self._spoke = now
+            self.console.print(Text(f"{self._phase}: {self._line(now)}"))
+
+    def end(self) -> None:
+        """The phase is over; one line of it stays."""
+        now = time.monotonic()
+        self.console.print(Text(f"{self._phase}: {self._line(now)}"))
+        if self._task is not None:
+            self._bar.remove_task(self._task)  # type: ignore[arg-type]  # rich's own TaskID
+        self._task = None
+
+    def _line(self, now: float) -> str:
+        seconds = max(now - self._began, 1e-9)
+        documents, kept, size = (self._counts[name] for name in ("documents", "kept", "bytes"))
+        parts = [f"{seconds:.1f} s"]
+        if documents:
+            parts.append(f"{documents:,} documents ({documents / seconds:,.0f}/s)")
+        if size:
+            parts.append(f"{size / seconds / 1e6:,.1f} MB/s")
+        if documents:
+            parts.append(f"kept {kept:,}, dropped {documents - kept:,}")
+        done = self._counts.get(self._unit, 0)
+        if 0 < done < self._total:
+            parts.append(f"{seconds / done * (self._total - done):.0f} s left")
+        return ", ".join(parts)

@@ -1,0 +1,371 @@
+"""From a YAML recipe to stages, and from a typo to its place and the nearest right name."""
+
+import dataclasses
+import difflib
+import importlib
+import importlib.util
+import json
+import math
+import pkgutil
+import typing
+from collections.abc import Hashable
+from dataclasses import dataclass
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+import yaml
+from pydantic import TypeAdapter, ValidationError
+
+from curate.errors import RecipeError
+from curate.filter import Filter
+from curate.read.reader import Read
+from curate.signal import Signal
+from curate.stage import Opened
+from curate.survey import Survey
+from tokenizer.train import Train
+from trainer.settings import TrainSettings
+
+# `gopher.word_count` is filters/gopher.py, `html.Extract` is curate/read/html.py, and so on.
+HOMES = ("filters", "curate.read", "curate.dedup")
+MAX_BYTES = 256 * 1024
+MAX_DEPTH = 20
+KEYS = ("name", "about", "source", "read", "stages", "tokenizer", "train", "max_fault_share")
+
+
+@dataclass(frozen=True)
+class Step:
+    """One stage of a recipe, under the label that ledger and report use."""
+
+    label: str
+    stage: Any
+
+    @property
+    def is_survey(self) -> bool:
+        """Whether this step looks at the whole corpus before it decides."""
+        return isinstance(self.stage, Survey)
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """What to do with a crawl, resolved: every setting has its value."""
+
+    name: str
+    about: str
+    source: str
+    read: Read
+    steps: tuple[Step, ...]
+    tokenizer: Train | None
+    train: TrainSettings | None
+    max_fault_share: float
+
+    def resolved(self) -> dict[str, Any]:
+        """The recipe with every default spelled out, as JSON: the key under which work is kept."""
+        return {
+            "name": self.name,
+            "about": self.about,
+            "source": self.source,
+            "max_fault_share": self.max_fault_share,
+            "read": settings_of(self.read),
+            "stages": [describe(step) for step in self.steps],
+            "tokenizer": settings_of(self.tokenizer) if self.tokenizer else None,
+            "train": settings_of(self.train) if self.train else None,
+        }
+
+
+def describe(step: Step) -> dict[str, Any]:
+    """A step as JSON: label, kind, settings, and its signals with their bounds."""
+    kind = f"{type(step.stage).__module__}.{type(step.stage).__qualname__}"
+    if not isinstance(step.stage, Filter):
+        return {"name": step.label, "kind": kind, "settings": settings_of(step.stage)}
+    signals = [
+        {
+            "name": signal.name,
+            "low": signal.low if math.isfinite(signal.low) else None,
+            "high": signal.high if math.isfinite(signal.high) else None,
+            "about": signal.about,
+            "source": signal.source,
+        }
+        for signal in step.stage.signals
+    ]
+    return {"name": step.label, "kind": kind, "settings": {}, "signals": signals}
+
+
+def settings_of(stage: Any) -> dict[str, Any]:
+    """The fields of a stage as JSON values."""
+    values: dict[str, Any] = json.loads(json.dumps(dataclasses.asdict(stage)))
+    return values
+
+
+def load(path: str | Path) -> Recipe:
+    """The recipe in a YAML file, or one of ours by its name (`fineweb`)."""
+    text, name = read(path)
+    return parse(text, name)
+
+
+def parse(text: str, where: str) -> Recipe:
+    """A recipe from YAML text; `where` names it in errors."""
+    document = _mapping(_yaml(text, where), where)
+    _known(document, KEYS, where)
+    steps: list[Step] = []
+    for index, item in enumerate(_list(document.get("stages", []), f"{where}: stages")):
+        step = _step(item, f"{where}: stages[{index}]")
+        taken = sum(before.label.split(" #")[0] == step.label for before in steps)
+        label = f"{step.label} #{taken + 1}" if taken else step.label
+        steps.append(Step(label, step.stage))
+    recipe = Recipe(
+        name=_text(document, "name", Path(where).stem, where),
+        about=_text(document, "about", "", where),
+        source=_text(document, "source", "", where),
+        read=_build(Read, document.get("read"), f"{where}: read"),
+        steps=tuple(steps),
+        tokenizer=_section(document, "tokenizer", Train, where),
+        train=_section(document, "train", TrainSettings, where),
+        max_fault_share=_number(document.get("max_fault_share", 0.01), f"{where}: max_fault_share"),
+    )
+    if recipe.train and not recipe.tokenizer:
+        raise RecipeError(f"{where}: train needs token shards; add a `tokenizer:` section")
+    return recipe
+
+
+def catalogue() -> dict[str, Any]:
+    """Every signal and stage that a recipe can name, by the name that it would write."""
+    found: dict[str, Any] = {}
+    for home in HOMES:
+        package = importlib.import_module(home)
+        for info in pkgutil.iter_modules(package.__path__):
+            if info.name == "child":  # a program, not a module to import
+                continue
+            module = importlib.import_module(f"{home}.{info.name}")
+            found |= {
+                f"{info.name}.{name}": value
+                for name, value in vars(module).items()
+                if _usable(value, module)
+            }
+    return found
+
+
+def recipes() -> list[Path]:
+    """Our own recipes."""
+    folder = Path(str(importlib.util.find_spec("pipelines").submodule_search_locations[0]))  # type: ignore[union-attr, index]  # our own package is always there
+    return sorted(folder.glob("*.yaml"))
+
+
+def _usable(value: Any, module: ModuleType) -> bool:
+    if isinstance(value, Signal):
+        return True
+    return (
+        isinstance(value, type)
+        and dataclasses.is_dataclass(value)
+        and value.__module__ == module.__name__
+        and (issubclass(value, Opened | Survey) or "__call__" in vars(value))
+    )
+
+
+def read(path: str | Path) -> tuple[str, str]:
+    """A recipe's YAML text and the name by which errors call it."""
+    file = Path(path)
+    ours = {recipe.stem: recipe for recipe in recipes()}
+    if not file.exists() and str(path) in ours:
+        file = ours[str(path)]
+    try:
+        raw = file.read_bytes()
+    except OSError as error:
+        near = _nearest(str(path), [*ours])
+        raise RecipeError(
+            f"{path}: no such recipe{near or '; ours are ' + ', '.join(ours)}"
+        ) from error
+    if len(raw) > MAX_BYTES:
+        raise RecipeError(f"{path}: {len(raw)} bytes; a recipe has at most {MAX_BYTES}")
+    try:
+        return raw.decode(), file.name
+    except UnicodeDecodeError as error:
+        raise RecipeError(f"{path}: not UTF-8 at byte {error.start}") from error
+
+
+class _Loader(yaml.SafeLoader):
+    """YAML without what makes it dangerous or surprising."""
+
+    depth = 0
+
+    def compose_node(self, parent: Any, index: Any) -> Any:
+        event = self.peek_event()  # type: ignore[no-untyped-call]  # yaml's parser has no types
+        line = event.start_mark.line + 1
+        if isinstance(event, yaml.AliasEvent) or getattr(event, "anchor", None):
+            raise RecipeError(f"line {line}: aliases (& and *) are not allowed; write it out")
+        self.depth += 1
+        if self.depth > MAX_DEPTH:
+            raise RecipeError(f"line {line}: nested deeper than {MAX_DEPTH} levels")
+        node = super().compose_node(parent, index)  # type: ignore[no-untyped-call]  # as above
+        self.depth -= 1
+        return node
+
+    def construct_mapping(self, node: Any, deep: bool = False) -> dict[Hashable, Any]:
+        seen: set[Any] = set()
+        for key, _ in node.value:
+            name = self.construct_object(key)  # type: ignore[no-untyped-call]  # as above
+            line = key.start_mark.line + 1
+            if not isinstance(name, str):
+                raise RecipeError(
+                    f"line {line}: the key {key.value!r} is read as {name!r}; put it in quotes"
+                )
+            if name in seen:
+                raise RecipeError(f"line {line}: {name!r} is given twice")
+            seen.add(name)
+        return super().construct_mapping(node, deep)
+
+
+def _yaml(text: str, where: str) -> Any:
+    try:
+        return yaml.load(text, _Loader)  # a SafeLoader with less
+    except RecipeError as error:
+        raise RecipeError(f"{where}: {error}") from None
+    except yaml.MarkedYAMLError as error:
+        line = error.problem_mark.line + 1 if error.problem_mark else "?"
+        raise RecipeError(f"{where}: line {line}: {error.problem}") from error
+    except (yaml.YAMLError, ValueError, RecursionError) as error:
+        raise RecipeError(f"{where}: not YAML: {error}") from error
+
+
+def _step(item: Any, where: str) -> Step:
+    if isinstance(item, str):
+        name, settings = item, None
+    elif isinstance(item, dict) and len(item) == 1:
+        ((name, settings),) = item.items()
+    else:
+        raise RecipeError(f"{where}: write one name, or one name with its settings, not {item!r}")
+    if name == "filter":
+        return _filter(settings, where)
+    stage = _named(name, where, "stage")
+    if isinstance(stage, Signal):
+        raise RecipeError(f"{where}: {name} is a signal; write `filter:` and list it there")
+    return Step(name, _build(stage, settings, f"{where}: {name}"))
+
+
+def _filter(settings: Any, where: str) -> Step:
+    signals = [
+        _signal(item, f"{where}: filter[{index}]")
+        for index, item in enumerate(_list(settings, f"{where}: filter"))
+    ]
+    if not signals:
+        raise RecipeError(f"{where}: a filter needs at least one signal")
+    names = [signal.name for signal in signals]
+    for name in names:
+        if names.count(name) > 1:
+            raise RecipeError(f"{where}: {name} is listed twice; give it both bounds at once")
+    families = dict.fromkeys(name.split(".")[0] for name in names)
+    return Step(f"filter {'+'.join(families)}", Filter(tuple(signals)))
+
+
+def _signal(item: Any, where: str) -> Signal:
+    if isinstance(item, str):
+        name, bounds = item, None
+    elif isinstance(item, dict) and len(item) == 1:
+        ((name, bounds),) = item.items()
+    else:
+        raise RecipeError(f"{where}: write one signal, or one signal with its bounds, not {item!r}")
+    signal = _named(name, where, "signal")
+    if not isinstance(signal, Signal):
+        raise RecipeError(f"{where}: {name} is a stage, not a signal; list it under `stages:`")
+    if bounds is None:
+        return signal
+    bounds = _mapping(bounds, f"{where}: {name}")
+    _known(bounds, ("low", "high"), f"{where}: {name}")
+    low = _bound(bounds, "low", signal.low, f"{where}: {name}")
+    high = _bound(bounds, "high", signal.high, f"{where}: {name}")
+    if low > high:
+        raise RecipeError(f"{where}: {name}: low {low:g} is above high {high:g}: nothing can pass")
+    return signal.within(low, high)
+
+
+def _bound(bounds: dict[str, Any], key: str, default: float, where: str) -> float:
+    if key not in bounds:
+        return default
+    if bounds[key] is None:  # `high: null` takes a source's bound away
+        return -math.inf if key == "low" else math.inf
+    return _number(bounds[key], f"{where}: {key}")
+
+
+def _named(name: Any, where: str, what: str) -> Any:
+    if not isinstance(name, str) or name.count(".") != 1:
+        raise RecipeError(
+            f"{where}: {name!r} is no {what}; names look like gopher.word_count or html.Extract"
+            + (_nearest(name, [*catalogue()]) if isinstance(name, str) else "")
+        )
+    family, attribute = name.split(".")
+    for home in HOMES:
+        if family.isidentifier() and importlib.util.find_spec(f"{home}.{family}"):
+            module = importlib.import_module(f"{home}.{family}")
+            value = vars(module).get(attribute)
+            if value is not None and _usable(value, module):
+                return value
+    raise RecipeError(f"{where}: no {what} {name!r}{_nearest(name, [*catalogue()])}")
+
+
+def _nearest(name: str, names: list[str]) -> str:
+    near = difflib.get_close_matches(name, names, n=1, cutoff=0.5)
+    return f"; did you mean {near[0]}?" if near else ""
+
+
+def _build(kind: type, settings: Any, where: str) -> Any:
+    """A dataclass from its YAML settings, each checked against the type of its field."""
+    given = _mapping(settings if settings is not None else {}, where)
+    fields = [field.name for field in dataclasses.fields(kind) if field.init]
+    _known(given, fields, where)
+    hints = typing.get_type_hints(kind)
+    values = {key: _typed(hints[key], value, f"{where}: {key}") for key, value in given.items()}
+    try:
+        return kind(**values)
+    except RecipeError as error:
+        raise RecipeError(f"{where}: {error}") from error
+
+
+def _typed(kind: Any, value: Any, where: str) -> Any:
+    try:
+        text = json.dumps(value, allow_nan=False)
+    except (TypeError, ValueError) as error:
+        raise RecipeError(f"{where}: {value!r} is no value for a setting") from error
+    try:
+        return TypeAdapter(kind).validate_json(text, strict=True)
+    except ValidationError as error:
+        problem = error.errors()[0]["msg"]
+        raise RecipeError(f"{where}: {problem}, not {value!r}") from error
+
+
+def _section(document: dict[str, Any], key: str, kind: type, where: str) -> Any:
+    if key not in document:
+        return None
+    return _build(kind, document[key], f"{where}: {key}")
+
+
+def _known(given: dict[str, Any], names: typing.Sequence[str], where: str) -> None:
+    for key in given:
+        if key not in names:
+            near = _nearest(key, list(names)) or f"; it has {', '.join(names) or 'no settings'}"
+            raise RecipeError(f"{where}: no setting {key!r}{near}")
+
+
+def _mapping(value: Any, where: str) -> dict[str, Any]:
+    if not isinstance(value, dict):
+        raise RecipeError(f"{where}: expected `key: value` lines, not {value!r}")
+    return value
+
+
+def _list(value: Any, where: str) -> list[Any]:
+    if not isinstance(value, list):
+        raise RecipeError(f"{where}: expected a list (lines that begin with `-`), not {value!r}")
+    return value
+
+
+def _text(document: dict[str, Any], key: str, default: str, where: str) -> str:
+    value = document.get(key, default)
+    if not isinstance(value, str):
+        raise RecipeError(f"{where}: {key}: expected text, not {value!r}; put it in quotes")
+    return value
+
+
+def _number(value: Any, where: str) -> float:
+    if isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(value):
+        hint = " (write 1000, not 1e3)" if isinstance(value, str) else ""
+        raise RecipeError(f"{where}: expected a number{hint}, not {value!r}")
+    return float(value)

@@ -1,0 +1,434 @@
+"""The driver: plan, passes, decisions, publication. Only it publishes, and files are the truth."""
+
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Protocol
+
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
+
+from curate import __version__, publish, schema
+from curate.column import Mask
+from curate.errors import LawError
+from curate.ledger import Spans, StageLedger
+from curate.passes import Pass, passes
+from curate.plan import Plan, Unit, as_json, plan
+from curate.pool import Pool, Task, check, pool
+from curate.recipe import describe, parse
+from curate.store import WorkFolder, finished, owned, sealed
+from curate.store import describe as describe_file
+from tokenizer import shards, train
+from tokenizer.vocabulary import Vocabulary
+
+Manifest = dict[str, Any]
+FORMAT = 1
+
+
+class Events(Protocol):
+    """Who watches a run: told when a phase begins, how it goes on, and when it ends."""
+
+    def begin(self, phase: str, total: int, unit: str) -> None: ...
+
+    def advance(self, counts: dict[str, int]) -> None: ...
+
+    def end(self) -> None: ...
+
+    def note(self, text: str) -> None: ...
+
+
+@dataclass(frozen=True)
+class Job:
+    """What the user asked for."""
+
+    recipe: str  # YAML text
+    where: str  # its file, for errors
+    inputs: list[str]
+    output: Path
+    workers: int | None = None  # None: as many as pay off
+    address: str | None = None
+    rejected: bool = False
+
+
+@dataclass
+class Outcome:
+    """What came of it."""
+
+    plan: Plan
+    ledger: dict[str, Any]
+    seconds: dict[str, float] = field(default_factory=dict)
+    wall_seconds: float = 0.0
+    workers: int = 0
+    units: int = 0
+    reused: int = 0
+    files: int = 0
+
+
+# Below this many bytes of input, starting Ray (8 s measured) costs more than a second worker saves.
+SMALL_RUN_BYTES = 128 << 20
+
+
+def run(job: Job, events: Events) -> Outcome:
+    """Do the job, or what is left of it: finished work that still verifies is used again.
+
+    Raises BusyError if another run owns the output folder, and CurateError for whatever the
+    user can mend.
+    """
+    started = time.perf_counter()
+    recipe = parse(job.recipe, job.where)
+    with owned(job.output / "work"):
+        todo = plan(recipe, job.inputs, job.output)
+        for note in todo.notes:
+            events.note(note)
+        work = WorkFolder(job.output / "work")
+        try:
+            workers = _workers(job, todo)
+            with pool(workers, job.address, job.recipe, job.where) as members:
+                outcome = _Run(job, todo, work, members, events).run()
+        finally:
+            work.close()
+    outcome.workers = workers
+    outcome.wall_seconds = time.perf_counter() - started
+    return outcome
+
+
+def _workers(job: Job, todo: Plan) -> int:
+    if job.workers is not None:
+        return job.workers
+    if job.address is None and (todo.bytes < SMALL_RUN_BYTES or len(todo.units) == 1):
+        return 0
+    return min(len(todo.units), _cores())
+
+
+def _cores() -> int:
+    return len(__import__("os").sched_getaffinity(0))
+
+
+class _Run:
+    """One run of a plan: the pieces that are there, and those that are made."""
+
+    def __init__(
+        self, job: Job, todo: Plan, work: WorkFolder, members: Pool, events: Events
+    ) -> None:
+        self._job = job
+        self._plan = todo
+        self._work = work
+        self._pool = members
+        self._events = events
+        self._outcome = Outcome(todo, {})
+        self._ledgers: list[dict[str, StageLedger]] = [{} for _ in todo.units]
+        self._spans: list[Spans] = [Spans() for _ in todo.units]
+        self._files: dict[str, Path] = {}
+
+    def run(self) -> Outcome:
+        """All passes and decisions, then the output folder."""
+        before: list[dict[str, Path]] = [{} for _ in self._plan.units]
+        pieces: list[str] = []
+        for this in passes(self._plan.recipe):
+            pieces = self._pass(this, before)
+            if not this.final:
+                decisions = self._decide(this, pieces)
+                before = [
+                    {"documents": self._work.path(piece, "kept.parquet"), **decision}
+                    for piece, decision in zip(pieces, decisions, strict=True)
+                ]
+        texts = {
+            "recipe.yaml": self._job.recipe.encode(),
+            "recipe.json": publish.pretty(self._plan.recipe.resolved()),
+        }
+        tokens = self._tokens(pieces, texts)
+        self._outcome.ledger = self._ledger(tokens)
+        texts["ledger.json"] = publish.pretty(self._outcome.ledger)
+        self._publish(texts)
+        return self._outcome
+
+    # Passes over the text
+
+    def _pass(self, this: Pass, before: list[dict[str, Path]]) -> list[str]:
+        """Every unit through one pass; the keys of their pieces."""
+        keys, tasks = [], []
+        for unit, files in zip(self._plan.units, before, strict=True):
+            digests = {name: self._digest(path) for name, path in files.items()}
+            key = self._plan.text_key(this, unit, digests, self._job.rejected)
+            keys.append(key)
+            tasks.append(self._text_task(this, unit, key, files))
+        total = sum(unit.span.end - unit.span.start for unit in self._plan.units)
+        label = " > ".join(step.label for step in this.steps) or "apply decisions"
+        if this.index == 0:
+            self._make(tasks, f"read > {label}", total, "bytes")
+        else:
+            self._make(tasks, label, self._kept(), "documents")
+        for unit, key in zip(self._plan.units, keys, strict=True):
+            self._enter(this, unit, key)
+        return keys
+
+    def _text_task(self, this: Pass, unit: Unit, key: str, files: dict[str, Path]) -> Task:
+        task: Task = {
+            "kind": "text",
+            "key": key,
+            "pass": this.index,
+            "source": unit.name,
+            "rejected": self._job.rejected,
+        }
+        if this.index == 0:
+            span = [unit.span.start, unit.span.end]
+            return {**task, "input": as_json(unit.input), "span": span}
+        decisions = [str(files[f"decision-{index}"]) for index in range(len(this.decided))]
+        return {**task, "documents": str(files["documents"]), "decisions": decisions}
+
+    def _make(self, tasks: list[Task], phase: str, total: int, unit: str) -> None:
+        """Run the tasks whose piece is not there, and publish each as it ends."""
+        missing = []
+        for key, task in {task["key"]: task for task in tasks}.items():
+            self._outcome.units += 1
+            if self._work.find(key) is None:
+                missing.append({**task, "scratch": str(self._work.scratch(key))})
+        self._outcome.reused += len({task["key"] for task in tasks}) - len(missing)
+        if missing:
+            self._events.begin(phase, total, unit)
+            for task, result in self._pool.run(missing, lambda _, counts: self._advance(counts)):
+                self._work.publish(task["key"], Path(task["scratch"]), check(result))
+            self._events.end()
+        for task in tasks:
+            for label, seconds in self._piece(task["key"])["seconds"].items():
+                spent = self._outcome.seconds.get(label, 0.0)
+                self._outcome.seconds[label] = spent + seconds
+
+    def _advance(self, counts: dict[str, int]) -> None:
+        self._events.advance(counts)
+
+    def _enter(self, this: Pass, unit: Unit, key: str) -> None:
+        """A unit's counts into the ledger, its files into the output."""
+        piece = self._piece(key)
+        book = self._ledgers[unit.index]
+        last = list(book.values())[-1].kept if book else None
+        fresh = {label: StageLedger.from_json(stage) for label, stage in piece["ledger"].items()}
+        if fresh and last:
+            first = next(iter(fresh.values())).entered
+            if (first.documents, first.identity) != (last.documents, last.identity):
+                raise LawError(f"{unit.name}: pass {this.index} lost or gained documents")
+        book |= fresh
+        if piece["spans"]:
+            self._spans[unit.index] = Spans.from_json(piece["spans"])
+        part = f"part-{unit.index:05d}"
+        for name, target in (
+            ("documents.parquet", f"documents/{part}.parquet"),
+            ("dropped.parquet", f"dropped/{part}-pass-{this.index}.parquet"),
+            ("rejected.parquet", f"rejected/{part}-pass-{this.index}.parquet"),
+        ):
+            if name in piece["files"]:
+                self._files[target] = self._work.path(key, name)
+
+    # Surveys
+
+    def _decide(self, this: Pass, pieces: list[str]) -> list[dict[str, Path]]:
+        """The decisions of the surveys after a pass, one file for each unit and survey."""
+        decided: list[dict[str, Path]] = [{} for _ in pieces]
+        gone: list[Mask] = []
+        earlier: list[str] = []
+        for index, step in enumerate(this.surveys):
+            tables = [self._work.path(piece, f"survey-{index}.parquet") for piece in pieces]
+            key = self._plan.decision_key(
+                describe(step),
+                [*map(self._digest, tables), *map(self._documents, pieces), *earlier],
+            )
+            if not gone:
+                gone = [self._nothing_gone(piece) for piece in pieces]
+            if self._work.find(key) is None:
+                self._events.begin(f"decide {step.label}", sum(map(len, gone)), "documents")
+                started = time.perf_counter()
+                results = step.stage.decide(tables, gone)
+                folder = self._work.scratch(key)
+                for unit, (piece, table) in enumerate(zip(pieces, results, strict=True)):
+                    pq.write_table(self._with_ids(piece, table), folder / _unit_file(unit))
+                seconds = {f"decide {step.label}": time.perf_counter() - started}
+                self._work.publish(key, folder, {"files": finished(folder), "seconds": seconds})
+                self._events.end()
+            for label, seconds_spent in self._piece(key)["seconds"].items():
+                self._outcome.seconds[label] = seconds_spent
+            earlier.append(key)
+            for unit in range(len(pieces)):
+                path = self._work.path(key, _unit_file(unit))
+                decided[unit][f"decision-{index}"] = path
+                verdicts = pq.read_table(path, columns=[schema.DROPPED_BY]).column(0)
+                gone[unit] = gone[unit] | pc.is_valid(verdicts).to_numpy()
+        return decided
+
+    def _nothing_gone(self, piece: str) -> Mask:
+        rows = pq.read_metadata(self._work.path(piece, "kept.parquet")).num_rows
+        return pc.is_null(pa.array([False] * rows)).to_numpy(zero_copy_only=False)
+
+    def _documents(self, piece: str) -> str:
+        return str(self._piece(piece)["files"]["kept.parquet"]["sha256"])
+
+    def _with_ids(self, piece: str, table: pa.Table) -> pa.Table:
+        ids = pq.read_table(self._work.path(piece, "kept.parquet"), columns=[schema.ID])
+        if ids.num_rows != table.num_rows:
+            raise LawError(f"a survey decided for {table.num_rows} of {ids.num_rows} documents")
+        names = [name for name in table.schema.names if name != schema.ID]
+        return table.select(names).add_column(0, schema.ID, ids.column(0))
+
+    # Tokens
+
+    def _tokens(self, pieces: list[str], texts: dict[str, bytes]) -> dict[str, Any] | None:
+        """Tokenizer and token shards of the final documents; None without them."""
+        settings = self._plan.recipe.tokenizer
+        if settings is None or self._kept() == 0:
+            return None
+        key = self._tokenizer(settings, pieces)
+        files = self._piece(key)["files"]
+        digests = {name: entry["sha256"] for name, entry in files.items()}
+        tasks: list[Task] = []
+        for unit, piece in zip(self._plan.units, pieces, strict=True):
+            if self._ledger_kept(unit) == 0:
+                continue
+            documents = self._piece(piece)["files"]["documents.parquet"]["sha256"]
+            task: Task = {
+                "kind": "tokens",
+                "key": self._plan.tokens_key(documents, digests),
+                "source": unit.name,
+                "unit": unit.index,
+                "documents": str(self._work.path(piece, "documents.parquet")),
+                "tokenizer": str(self._work.path(key)),
+            }
+            tasks.append(task)
+        self._make(tasks, "encode tokens", self._kept(), "documents")
+        for name in files:
+            self._files[f"tokenizer/{name}"] = self._work.path(key, name)
+        return self._token_manifest(key, tasks, texts)
+
+    def _tokenizer(self, settings: train.Train, pieces: list[str]) -> str:
+        """Train the tokenizer from the pieces that all units counted, or load the one named."""
+        counts = [self._work.path(piece, "pieces.parquet") for piece in pieces]
+        if settings.load:
+            loaded = Vocabulary.load(Path(settings.load))
+            key = self._plan.tokenizer_key([loaded.fingerprint()])
+        else:
+            key = self._plan.tokenizer_key([self._digest(path) for path in counts])
+        if self._work.find(key) is None:
+            self._events.begin("train tokenizer", settings.vocab_size, "tokens")
+            started = time.perf_counter()
+            if not settings.load:
+                tables = [pq.read_table(path) for path in counts]
+                loaded = train.train(train.merge_counts(tables), settings)
+            folder = self._work.scratch(key)
+            loaded.save(folder)
+            seconds = {"train tokenizer": time.perf_counter() - started}
+            self._work.publish(key, folder, {"files": finished(folder), "seconds": seconds})
+            self._events.end()
+        self._outcome.seconds |= self._piece(key)["seconds"]
+        return key
+
+    def _token_manifest(
+        self, tokenizer: str, tasks: list[Task], texts: dict[str, bytes]
+    ) -> dict[str, Any]:
+        vocabulary = Vocabulary.load(self._work.path(tokenizer))
+        parts = []
+        files: dict[str, dict[str, Any]] = {}
+        for task in tasks:
+            piece = self._piece(task["key"])
+            parts.append(piece["part"])
+            for name, entry in piece["files"].items():
+                target = name.replace("part", f"part-{task['unit']:05d}", 1)
+                files[target] = entry
+                self._files[f"tokens/{target}"] = self._work.path(task["key"], name)
+        manifest = shards.manifest(parts, files, vocabulary)
+        texts["tokens/manifest.json"] = publish.pretty(manifest)
+        return {
+            "documents": sum(part["documents"] for part in parts),
+            "tokens": sum(part["tokens"] for part in parts),
+            "bytes": sum(part["bytes"] for part in parts),
+            "vocabulary": vocabulary.size,
+        }
+
+    # The ledger and the output folder
+
+    def _ledger_kept(self, unit: Unit) -> int:
+        return list(self._ledgers[unit.index].values())[-1].kept.documents
+
+    def _kept(self) -> int:
+        return sum(self._ledger_kept(unit) for unit in self._plan.units)
+
+    def _ledger(self, tokens: dict[str, Any] | None) -> dict[str, Any]:
+        """The whole run's books: per input and in total, the law checked on the sums again."""
+        inputs = []
+        total: dict[str, StageLedger] = {}
+        for source in self._plan.inputs:
+            spans = Spans()
+            book: dict[str, StageLedger] = {}
+            for unit in self._plan.units:
+                if unit.input == source:
+                    spans.add(self._spans[unit.index])
+                    _add(book, self._ledgers[unit.index])
+            spans.check(source.name)
+            if spans.size != source.size:
+                raise LawError(f"{source.name}: {source.size} bytes, but {spans.size} were read")
+            _add(total, book)
+            inputs.append(
+                {
+                    "source": source.name,
+                    "size": source.size,
+                    "identity": source.identity,
+                    "spans": spans.to_json(),
+                    "stages": _named(book),
+                }
+            )
+        for label, ledger in total.items():
+            ledger.check(label)
+        return {
+            "format": FORMAT,
+            "recipe": self._plan.recipe.name,
+            "inputs": inputs,
+            "stages": _named(total),
+            "tokens": tokens,
+        }
+
+    def _publish(self, texts: dict[str, bytes]) -> None:
+        files = {}
+        for name, path in self._files.items():
+            files[name] = self._entry(path)
+        manifest = {
+            "format": FORMAT,
+            "version": __version__,
+            "recipe": self._plan.recipe.name,
+            "models": self._plan.models,
+            "inputs": [
+                {"source": source.name, "size": source.size, "identity": source.identity}
+                for source in self._plan.inputs
+            ],
+            "files": files,
+        }
+        publish.tree(self._job.output, self._files, texts, sealed(manifest))
+        self._outcome.files = len(files)
+
+    def _entry(self, path: Path) -> dict[str, Any]:
+        piece = self._work.find(path.parent.name)
+        entry: dict[str, Any] = piece["files"][path.name] if piece else describe_file(path)
+        return entry
+
+    def _digest(self, path: Path) -> str:
+        return str(self._entry(path)["sha256"])
+
+    def _piece(self, key: str) -> Manifest:
+        piece = self._work.find(key)
+        if piece is None:
+            raise LawError(f"{self._work.path(key)}: gone while the run went on")
+        return piece
+
+
+def _unit_file(unit: int) -> str:
+    return f"unit-{unit:05d}.parquet"
+
+
+def _add(book: dict[str, StageLedger], other: dict[str, StageLedger]) -> None:
+    for label, ledger in other.items():
+        book.setdefault(label, StageLedger()).add(ledger)
+
+
+def _named(book: dict[str, StageLedger]) -> list[dict[str, Any]]:
+    return [{"name": label, **ledger.to_json()} for label, ledger in book.items()]
+
+
+__all__ = ["Callable", "Events", "Iterator", "Job", "Outcome", "run"]

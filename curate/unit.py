@@ -1,0 +1,385 @@
+"""One unit of work: a part of an input, or its documents, through the stages of one pass.
+
+A worker reads files and writes files in a scratch folder; it returns counts. It knows nothing of
+other units, and it never publishes.
+"""
+
+import time
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Self
+
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
+
+from curate import schema
+from curate.column import Numbers
+from curate.errors import CurateError, LawError
+from curate.ledger import Count, Spans, StageLedger
+from curate.passes import Pass, passes
+from curate.read.reader import Input, Span, read
+from curate.recipe import Step, parse
+from curate.stage import Opened, Stage, kept, mark, with_column, without
+from curate.store import disk_errors, finished
+from filters.pii import scrub_text
+from tokenizer import pretokenize, shards, train
+from tokenizer.encode import Encoder
+from tokenizer.vocabulary import Vocabulary
+
+Batch = schema.Batch
+Progress = Callable[[dict[str, int]], None]
+
+ROW_GROUP_BYTES = 8 << 20
+ROW_GROUP_ROWS = 4096
+EXCERPTS = 2  # kept per reason and unit, for the report
+EXCERPT_CHARACTERS = 400
+STAGE = "stage"
+BYTES = "bytes"
+EXCERPT = "excerpt"
+
+
+class Worker:
+    """Runs units of one recipe; models and child processes are opened once and kept."""
+
+    def __init__(self, recipe: str, where: str) -> None:
+        self._recipe = parse(recipe, where)
+        self._passes = passes(self._recipe)
+        self._stages: dict[int, list[tuple[str, Stage]]] = {}
+        self._resources = ExitStack()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        self._resources.close()
+
+    def ready(self) -> bool:
+        """True, once the worker is there; what a pool waits for."""
+        return True
+
+    def run(self, task: dict[str, Any], progress: Progress) -> dict[str, Any]:
+        """The unit's counts and files; an error of ours comes back as a value, not a traceback."""
+        kinds = {"text": self._text, "tokens": self._tokens}
+        try:
+            with disk_errors(Path(task["scratch"])):
+                result = kinds[task["kind"]](task, progress)
+        except CurateError as error:
+            return {"error": type(error).__name__, "message": str(error)}
+        return result
+
+    def _open(self, index: int) -> list[tuple[str, Stage]]:
+        if index not in self._stages:
+            self._stages[index] = [
+                (step.label, self._opened(step)) for step in self._passes[index].steps
+            ]
+        return self._stages[index]
+
+    def _opened(self, step: Step) -> Stage:
+        if isinstance(step.stage, Opened):
+            return self._resources.enter_context(step.stage.open())
+        stage: Stage = step.stage
+        return stage
+
+    def _text(self, task: dict[str, Any], progress: Progress) -> dict[str, Any]:
+        this = self._passes[task["pass"]]
+        flow = _Flow(this, Path(task["scratch"]), task["rejected"], self._recipe.tokenizer)
+        where = task["source"]
+        if this.index == 0:
+            spans = Spans()
+            source = Input(**task["input"])
+            flow.read(read(source, Span(*task["span"]), self._recipe.read, spans))
+            flow.run(self._open(0), progress)
+            return flow.result(where, spans)
+        flow.resume(Path(task["documents"]))
+        decided = [
+            (step.label, _decision(Path(path)))
+            for step, path in zip(this.decided, task["decisions"], strict=True)
+        ]
+        flow.run([*decided, *self._open(this.index)], progress)
+        return flow.result(where, None)
+
+    def _tokens(self, task: dict[str, Any], progress: Progress) -> dict[str, Any]:
+        started = time.perf_counter()
+        vocabulary = Vocabulary.load(Path(task["tokenizer"]))
+        encoder = Encoder(vocabulary)
+        folder = Path(task["scratch"])
+
+        def encoded() -> Iterator[tuple[Batch, Any, Any]]:
+            file = pq.ParquetFile(task["documents"])
+            for batch in _row_groups(file):
+                tokens, offsets = encoder.encode(batch.column(schema.TEXT))
+                progress({"documents": batch.num_rows, "kept": batch.num_rows})
+                yield batch, tokens, offsets
+
+        part = shards.write_part(folder, "part", encoded(), vocabulary.size, vocabulary.end_of_text)
+        seconds = {"encode tokens": time.perf_counter() - started}
+        return {"part": part.to_json(), "files": finished(folder), "seconds": seconds}
+
+
+@dataclass
+class _Flow:
+    """Batches through the stages of a pass: marked rows move out, the rest is written."""
+
+    this: Pass
+    folder: Path
+    rejected: bool
+    tokenizer: train.Train | None
+    ledger: dict[str, StageLedger] = field(default_factory=dict)
+    seconds: dict[str, float] = field(default_factory=dict)
+    _dropped: list[Batch] = field(default_factory=list)
+    _surveys: list[list[pa.Table]] = field(default_factory=list)
+    _pieces: list[pa.Table] = field(default_factory=list)
+    _excerpts: dict[tuple[str, str], int] = field(default_factory=dict)
+    _source: Iterator[Batch] = field(default_factory=lambda: iter(()))
+    _reading: bool = False
+    _kept: "_Rows | None" = None
+    _refused: "_Rows | None" = None
+
+    def read(self, batches: Iterator[Batch]) -> None:
+        """Take documents from a reader: what it refused is settled as the stage `read`."""
+        self._source = batches
+        self._reading = True
+        self.ledger["read"] = StageLedger()
+
+    def resume(self, documents: Path) -> None:
+        """Take documents from the shard that the pass before has written."""
+        self._source = _row_groups(pq.ParquetFile(documents))
+
+    def run(self, stages: list[tuple[str, Stage]], progress: Progress) -> None:
+        """Send every batch through the stages; what is kept at the end is written."""
+        self._surveys = [[] for _ in self.this.surveys]
+        self.ledger |= {label: StageLedger() for label, _ in stages}
+        while (batch := self._next()) is not None:
+            rows = batch.num_rows
+            if self._reading:
+                batch = self._settle("read", batch, _count(batch))
+            for label, stage in stages:
+                batch = self._apply(label, stage, batch)
+            self._write(batch)
+            progress({"documents": rows, "kept": batch.num_rows})
+
+    def _next(self) -> Batch | None:
+        started = time.perf_counter()
+        batch = next(self._source, None)
+        self._spend("read" if self._reading else "read back", started)
+        return batch
+
+    def _apply(self, label: str, stage: Stage, batch: Batch) -> Batch:
+        started = time.perf_counter()
+        after = stage(batch)
+        self._spend(label, started)
+        if not after.column(schema.ID).equals(batch.column(schema.ID)):
+            raise LawError(f"{label}: the stage returned other rows than it was given")
+        return self._settle(label, after, _count(batch))
+
+    def _settle(self, label: str, batch: Batch, entered: Count) -> Batch:
+        """Move the marked rows out and enter them into the ledger under this label."""
+        ledger = self.ledger[label]
+        ledger.entered.add(entered)
+        mask = kept(batch)
+        if not mask.all():
+            self._refuse(label, ledger, batch.filter(pa.array(~mask)))
+            batch = batch.filter(pa.array(mask))
+        batch = without(batch, *schema.VERDICT.names)
+        ledger.kept.add(_count(batch))
+        return batch
+
+    def _refuse(self, label: str, ledger: StageLedger, out: Batch) -> None:
+        reasons = out.column(schema.DROPPED_BY)
+        faults = pc.fill_null(out.column(schema.QUARANTINED), False)
+        for reason in pc.unique(reasons).to_pylist():
+            mine = pc.equal(reasons, reason)
+            for is_fault, book in ((True, ledger.quarantined), (False, ledger.dropped)):
+                rows = out.filter(pc.and_(mine, pc.equal(faults, is_fault)))
+                if rows.num_rows:
+                    book.setdefault(reason, Count()).add(_count(rows))
+        if self.rejected and schema.TEXT in out.schema.names:
+            names = [schema.ID, schema.URL, *schema.VERDICT.names[:3], schema.TEXT]
+            self._refused = self._refused or _Rows(self.folder / "rejected.parquet")
+            self._refused.write(out.select(names))
+        record = with_column(out, STAGE, pa.array([label] * out.num_rows, pa.string()))
+        record = with_column(record, BYTES, _sizes(out))
+        record = with_column(record, EXCERPT, self._excerpt(label, out))
+        self._dropped.append(without(record, schema.TEXT, schema.PAYLOAD, schema.CHARSET))
+
+    def _excerpt(self, label: str, out: Batch) -> pa.Array:
+        """The beginning of the first few documents of each reason, scrubbed; null for the rest."""
+        excerpts: list[str | None] = [None] * out.num_rows
+        if schema.TEXT not in out.schema.names:
+            return pa.array(excerpts, pa.string())
+        for row, reason in enumerate(out.column(schema.DROPPED_BY).to_pylist()):
+            taken = self._excerpts.get((label, reason), 0)
+            if taken < EXCERPTS:
+                self._excerpts[label, reason] = taken + 1
+                # Scrubbed before it is cut: a cut could hide what makes an address an address.
+                text = out.column(schema.TEXT)[row].as_py()[: 4 * EXCERPT_CHARACTERS]
+                excerpts[row] = scrub_text(text)[:EXCERPT_CHARACTERS]
+        return pa.array(excerpts, pa.string())
+
+    def _write(self, batch: Batch) -> None:
+        started = time.perf_counter()
+        name = "documents.parquet" if self.this.final else "kept.parquet"
+        self._kept = self._kept or _Rows(self.folder / name)
+        self._kept.write(batch)
+        self._spend("write", started)
+        for step, tables in zip(self.this.surveys, self._surveys, strict=True):
+            started = time.perf_counter()
+            tables.append(step.stage.survey(batch))
+            self._spend(step.label, started)
+        if self.this.final and self.tokenizer and not self.tokenizer.load:
+            started = time.perf_counter()
+            counts = pretokenize.count_pieces(batch.column(schema.TEXT), self.tokenizer.pattern)
+            self._pieces.append(counts)
+            self._spend("count pieces", started)
+
+    def result(self, where: str, spans: Spans | None) -> dict[str, Any]:
+        """Close all files, check the law, and say what was done."""
+        started = time.perf_counter()
+        documents = self._kept.close() if self._kept else None
+        if self._refused:
+            self._refused.close()
+        if documents is not None:
+            dropped = _aligned(self._dropped, documents)
+            pq.write_table(dropped, self.folder / "dropped.parquet", compression="zstd")
+        for index, tables in enumerate(self._surveys):
+            pq.write_table(pa.concat_tables(tables), self.folder / f"survey-{index}.parquet")
+        if self.this.final and self.tokenizer and not self.tokenizer.load:
+            pq.write_table(train.merge_counts(self._pieces), self.folder / "pieces.parquet")
+        self._check(where, spans)
+        files = finished(self.folder)
+        self._spend("write", started)
+        return {
+            "files": files,
+            "ledger": {label: ledger.to_json() for label, ledger in self.ledger.items()},
+            "spans": spans.to_json() if spans else None,
+            "seconds": self.seconds,
+        }
+
+    def _check(self, where: str, spans: Spans | None) -> None:
+        if spans:
+            spans.check(where)
+        before: Count | None = None
+        for label, ledger in self.ledger.items():
+            ledger.check(f"{where}: {label}")
+            if before and (before.documents, before.identity) != (
+                ledger.entered.documents,
+                ledger.entered.identity,
+            ):
+                raise LawError(f"{where}: {label}: other documents entered than were kept before")
+            before = ledger.kept
+
+    def _spend(self, label: str, started: float) -> None:
+        self.seconds[label] = self.seconds.get(label, 0.0) + time.perf_counter() - started
+
+
+class _Rows:
+    """A Parquet file written in row groups of a bounded number of bytes."""
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        self._writer: pq.ParquetWriter | None = None
+        self._waiting: list[Batch] = []
+        self._bytes = 0
+
+    def write(self, batch: Batch) -> None:
+        if self._writer is None:
+            self._writer = pq.ParquetWriter(self._path, batch.schema, compression="zstd")
+        if batch.num_rows == 0:
+            return
+        self._waiting.append(batch)
+        self._bytes += batch.nbytes
+        rows = sum(waiting.num_rows for waiting in self._waiting)
+        if self._bytes >= ROW_GROUP_BYTES or rows >= ROW_GROUP_ROWS:
+            self._flush()
+
+    def _flush(self) -> None:
+        if self._writer and self._waiting:
+            table = pa.Table.from_batches(self._waiting)
+            self._writer.write_table(table, row_group_size=max(1, table.num_rows))
+        self._waiting, self._bytes = [], 0
+
+    def close(self) -> pa.Schema:
+        self._flush()
+        if self._writer is None:
+            raise LawError(f"{self._path.name}: closed before its columns were known")
+        self._writer.close()
+        return self._writer.schema
+
+
+def _row_groups(file: pq.ParquetFile) -> Iterator[Batch]:
+    """One batch per row group: their sizes were bounded when they were written."""
+    for group in range(file.num_row_groups):
+        table = file.read_row_group(group, use_threads=False).combine_chunks()
+        yield from table.to_batches()
+    if file.num_row_groups == 0:
+        yield pa.RecordBatch.from_pylist([], schema=file.schema_arrow)
+
+
+def _decision(path: Path) -> Stage:
+    """The stage that enters what a survey decided for the documents of one unit."""
+    table = pq.read_table(path, use_threads=False).combine_chunks()
+    ids = table.column(schema.ID).combine_chunks()
+
+    def decided(batch: Batch) -> Batch:
+        where = pc.index_in(batch.column(schema.ID), value_set=ids)
+        if where.null_count:
+            raise LawError(f"{path}: the survey decided nothing for {where.null_count} documents")
+        rows = table.take(where).combine_chunks()
+        columns = {name: _array(rows.column(name)) for name in rows.schema.names}
+        for name, column in columns.items():
+            if name != schema.ID and name not in schema.VERDICT.names:
+                batch = with_column(batch, name, column)
+        value, bound = (_floats(columns[name]) for name in (schema.VALUE, schema.BOUND))
+        verdict = columns[schema.DROPPED_BY]
+        for reason in pc.unique(pc.drop_null(verdict)).to_pylist():
+            mine = pc.fill_null(pc.equal(verdict, reason), False)
+            batch = mark(
+                batch, mine.to_numpy(zero_copy_only=False), reason, value=value, bound=bound
+            )
+        return batch
+
+    return decided
+
+
+def _array(column: pa.ChunkedArray) -> pa.Array:
+    return column.chunk(0) if column.num_chunks else pa.array([], column.type)
+
+
+def _floats(column: pa.Array) -> Numbers:
+    numbers: Numbers = column.cast(pa.float64()).to_numpy(zero_copy_only=False)
+    return numbers
+
+
+def _sizes(batch: Batch) -> pa.Array:
+    name = schema.TEXT if schema.TEXT in batch.schema.names else schema.PAYLOAD
+    return pc.fill_null(pc.binary_length(batch.column(name)), 0).cast(pa.int64())
+
+
+def _count(batch: Batch) -> Count:
+    size = pc.sum(_sizes(batch)).as_py() or 0
+    return Count.of(batch.column(schema.ID), size)
+
+
+def _aligned(batches: list[Batch], documents: pa.Schema) -> pa.Table:
+    """The dropped documents in one table; what was not measured yet is null."""
+    fields = {field.name: field for field in documents if field.name != schema.TEXT}
+    fields |= {field.name: field for field in schema.VERDICT}
+    fields |= {STAGE: pa.field(STAGE, pa.string()), BYTES: pa.field(BYTES, pa.int64())}
+    fields[EXCERPT] = pa.field(EXCERPT, pa.string())
+    wanted = pa.schema(list(fields.values()))
+    rows = [
+        pa.table(
+            {
+                field.name: batch.column(field.name)
+                if field.name in batch.schema.names
+                else pa.nulls(batch.num_rows, field.type)
+                for field in wanted
+            },
+            schema=wanted,
+        )
+        for batch in batches
+    ]
+    return pa.concat_tables([wanted.empty_table(), *rows])

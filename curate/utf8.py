@@ -1,0 +1,177 @@
+"""How UTF-8 spells characters: white space, line breaks and letters, told from the bytes.
+
+Bytes that are not UTF-8 never fail: a stray byte is a character that is no space and no letter.
+"""
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from curate.column import Bytes
+from curate.kernel import helper
+
+
+def _ranges(path: Path) -> Any:
+    """First and last code points of a table of ranges, one array each."""
+    lines = path.read_text(encoding="utf-8").splitlines()[1:]
+    pairs = [[int(end, 16) for end in line.split("-")] for line in lines]
+    table = np.array(pairs, np.int32)
+    return np.ascontiguousarray(table[:, 0]), np.ascontiguousarray(table[:, 1])
+
+
+_FIRST, _LAST = _ranges(Path(__file__).with_name("letters.txt"))
+
+
+@helper
+def starts_character(byte: int) -> bool:
+    """Whether a character begins with this byte: all do but continuation bytes."""
+    return (byte & 0xC0) != 0x80
+
+
+@helper
+def space_size(text: Bytes, at: int, end: int) -> int:
+    """How many bytes the white space character has that begins here; 0 where none begins."""
+    byte = text[at]
+    if byte <= 32:
+        return 1 if byte == 32 or 9 <= byte <= 13 or 28 <= byte <= 31 else 0
+    # U+0085 and U+00A0 begin with C2, the others with E1, E2 and E3.
+    if byte < 0xC2 or byte > 0xE3:
+        return 0
+    return _wide_space_size(text, at, end)
+
+
+@helper
+def _wide_space_size(text: Bytes, at: int, end: int) -> int:
+    if at + 1 < end and text[at] == 0xC2:
+        return 2 if text[at + 1] == 0x85 or text[at + 1] == 0xA0 else 0
+    if at + 2 >= end:
+        return 0
+    first, second, third = text[at], text[at + 1], text[at + 2]
+    if first == 0xE2 and second == 0x80:  # U+2000 to U+200A, U+2028, U+2029, U+202F
+        wide = 0x80 <= third <= 0x8A or third == 0xA8 or third == 0xA9 or third == 0xAF
+    elif second == 0x80:  # U+3000
+        wide = first == 0xE3 and third == 0x80
+    elif first == 0xE1:  # U+1680
+        wide = second == 0x9A and third == 0x80
+    else:  # U+205F
+        wide = first == 0xE2 and second == 0x81 and third == 0x9F
+    return 3 if wide else 0
+
+
+@helper
+def skip_space(text: Bytes, at: int, end: int) -> int:
+    """Where the white space that begins here ends."""
+    while at < end:
+        size = space_size(text, at, end)
+        if size == 0:
+            return at
+        at += size
+    return at
+
+
+@helper
+def skip_space_back(text: Bytes, start: int, end: int) -> int:
+    """Where the white space that ends here begins."""
+    while start < end:
+        size = 1
+        while size < 3 and start < end - size and not starts_character(text[end - size]):
+            size += 1
+        if space_size(text, end - size, end) != size:
+            return end
+        end -= size
+    return end
+
+
+@helper
+def break_size(text: Bytes, at: int, end: int) -> int:
+    r"""How many bytes the line break has that begins here, as `str.splitlines` sees it; or 0."""
+    byte = text[at]
+    if byte < 32:
+        if byte == 13 and at + 1 < end and text[at + 1] == 10:
+            return 2
+        return 1 if 10 <= byte <= 13 or 28 <= byte <= 30 else 0
+    if byte == 0xC2 and at + 1 < end and text[at + 1] == 0x85:
+        return 2
+    if byte == 0xE2 and at + 2 < end and text[at + 1] == 0x80:
+        return 3 if text[at + 2] == 0xA8 or text[at + 2] == 0xA9 else 0
+    return 0
+
+
+@helper
+def breaks(text: Bytes, at: int, end: int) -> int:
+    """How many line breaks begin in this stretch."""
+    count = 0
+    while at < end:
+        size = break_size(text, at, end)
+        count += size > 0
+        at += max(size, 1)
+    return count
+
+
+@helper
+def ends_with_break(text: Bytes) -> bool:
+    """Whether the text ends with a line break, so that no line follows it."""
+    end = len(text)
+    for size in range(1, min(end, 3) + 1):
+        if break_size(text, end - size, end) == size:
+            return True
+    return False
+
+
+@helper
+def line_end(text: Bytes, at: int, end: int) -> int:
+    """Where the line that begins here ends, as `str.splitlines` cuts it."""
+    while at < end and break_size(text, at, end) == 0:
+        at += 1
+    return at
+
+
+@helper
+def characters(text: Bytes, start: int, end: int) -> int:
+    """How many characters begin in this stretch."""
+    count = 0
+    for at in range(start, end):
+        count += starts_character(text[at])
+    return count
+
+
+@helper
+def code_point(text: Bytes, at: int, end: int) -> int:
+    """The code point of the character that begins here; -1 for a byte that begins none."""
+    first = np.int64(text[at])
+    if first < 0x80:
+        return first
+    if first < 0xC2 or first > 0xF4:
+        return np.int64(-1)
+    size = 2 + (first >= 0xE0) + (first >= 0xF0)
+    if at + size > end:
+        return np.int64(-1)
+    code = first & (0x7F >> size)
+    for place in range(at + 1, at + size):
+        code = code << 6 | np.int64(text[place]) & 0x3F
+    return code
+
+
+@helper
+def last_code_point(text: Bytes, start: int, end: int) -> int:
+    """The code point of the last character of this stretch; -1 where there is none."""
+    at = end - 1
+    while at > start and not starts_character(text[at]):
+        at -= 1
+    return code_point(text, at, end) if at >= start else np.int64(-1)
+
+
+@helper
+def is_letter(code: int) -> bool:
+    """Whether the code point is a letter, as `str.isalpha` says."""
+    if code < 0x80:
+        return 97 <= (code | 32) <= 122
+    low, high = 0, len(_FIRST)
+    while low < high:
+        middle = (low + high) // 2
+        if _LAST[middle] < code:
+            low = middle + 1
+        else:
+            high = middle
+    return low < len(_FIRST) and _FIRST[low] <= code
