@@ -1,0 +1,328 @@
+"""Token shards: headerless tokens, a Megatron index, document offsets, and where each came from.
+
+A part is four files. `NAME.bin` holds little-endian tokens, every document followed by the
+end-of-text token. `NAME.idx` is Megatron's index of the same bytes. `NAME.offsets.npy` holds
+where documents begin, in tokens, and the end. `NAME.docs.parquet` has one row per document.
+"""
+
+import hashlib
+import struct
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from itertools import pairwise
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
+from numpy.typing import NDArray
+
+from curate.column import Positions, view
+from curate.errors import ShardError
+from curate.schema import ID, LANGUAGE, OFFSET, SOURCE, TEXT, URL, Batch
+from curate.store import describe, disk_errors, matches, sync_file, unsealed
+
+Tokens = NDArray[np.uint32]
+TokenBatch = tuple[Batch, Tokens, Positions]
+
+FORMAT = "token-shards"
+VERSION = 1
+MANIFEST = "manifest.json"
+SUFFIXES = (".bin", ".idx", ".offsets.npy", ".docs.parquet")
+MEGATRON_MAGIC = b"MMIDIDX\x00\x00"
+# Megatron has no code for uint32; below 2**31 the same bytes are int32, its code 4.
+MEGATRON_CODES = {"uint16": 8, "uint32": 4}
+DOCUMENTS = pa.schema(
+    [
+        ("doc_id", pa.binary(16)),
+        ("source", pa.string()),
+        ("url", pa.string()),
+        ("language", pa.string()),
+        ("n_tokens", pa.int64()),  # with the end-of-text token, so that they sum to the part
+        ("n_bytes", pa.int64()),  # of the UTF-8 text that was tokenised
+        ("content_hash", pa.binary(16)),  # BLAKE2b-128 of that text
+        ("origin", pa.string()),  # source@offset: the record in the dump
+    ]
+)
+# Rows are regrouped, so that the file does not depend on how they came in batches.
+ROW_GROUP = 16_384
+_BLOCK = 1 << 22  # tokens checked at a time by verify
+
+
+@dataclass(frozen=True)
+class PartSummary:
+    """What was written as one part; `files` has size and SHA-256 by file name."""
+
+    name: str
+    documents: int
+    tokens: int
+    bytes: int
+    files: dict[str, dict[str, Any]]
+
+    def to_json(self) -> dict[str, Any]:
+        """The part as the manifest holds it."""
+        return {
+            "name": self.name,
+            "documents": self.documents,
+            "tokens": self.tokens,
+            "bytes": self.bytes,
+            "files": self.files,
+        }
+
+    @classmethod
+    def from_json(cls, value: dict[str, Any]) -> "PartSummary":
+        """The part that `to_json` described."""
+        return cls(**value)
+
+
+def token_type(vocab_size: int) -> str:
+    """The NumPy name of the narrowest type that every reader of shards knows."""
+    if not 0 < vocab_size < 1 << 31:
+        raise ShardError(f"a vocabulary of {vocab_size}; shards hold 1 to {(1 << 31) - 1} ids")
+    return "uint16" if vocab_size <= 1 << 16 else "uint32"
+
+
+def write_part(
+    folder: Path,
+    name: str,
+    batches: Iterable[TokenBatch],
+    vocab_size: int,
+    end_of_text: int,
+) -> PartSummary:
+    """Write the four files of a part into `folder`; a document costs four bytes of memory."""
+    if not 0 <= end_of_text < vocab_size:
+        raise ShardError(f"{name}: end of text {end_of_text} is not among {vocab_size} ids")
+    kind = np.dtype(token_type(vocab_size)).newbyteorder("<")
+    paths = [folder / (name + suffix) for suffix in SUFFIXES]
+    lengths: list[NDArray[np.int32]] = [np.empty(0, np.int32)]
+    size = 0
+    with disk_errors(folder):
+        with (
+            paths[0].open("wb") as tokens_file,
+            pq.ParquetWriter(paths[3], DOCUMENTS, compression="zstd") as documents_file,
+        ):
+            rows = _Rows(documents_file)
+            for batch, tokens, offsets in batches:
+                _check(name, batch, tokens, offsets, (vocab_size, end_of_text))
+                ended = np.insert(tokens.astype(kind), offsets[1:], kind.type(end_of_text))
+                tokens_file.write(ended.astype(kind, copy=False).data)
+                lengths.append((np.diff(offsets) + 1).astype(np.int32))
+                described = _documents(batch, lengths[-1])
+                size += pc.sum(described.column("n_bytes"), min_count=0).as_py()
+                rows.add(described)
+            rows.flush()
+        starts = running_sums(np.concatenate(lengths))
+        with paths[1].open("wb") as index_file:
+            index_file.writelines(_index(starts, kind))
+        np.save(paths[2], starts)
+        for path in paths:
+            sync_file(path)
+    return PartSummary(
+        name, len(starts) - 1, int(starts[-1]), size, {path.name: describe(path) for path in paths}
+    )
+
+
+def manifest(
+    parts: Sequence[PartSummary], vocabulary_fingerprint: str, vocab_size: int, end_of_text: int
+) -> dict[str, Any]:
+    """What a reader must know of the folder; to be sealed and written after every part is there."""
+    parts = sorted(parts, key=lambda part: part.name)
+    return {
+        "format": FORMAT,
+        "version": VERSION,
+        "vocabulary": vocabulary_fingerprint,
+        "vocab_size": vocab_size,
+        "dtype": token_type(vocab_size),
+        "end_of_text": end_of_text,
+        "layout": "tokens, then end_of_text; nothing before the first token",
+        "documents": sum(part.documents for part in parts),
+        "tokens": sum(part.tokens for part in parts),
+        "bytes": sum(part.bytes for part in parts),
+        "parts": [part.to_json() for part in parts],
+        "complete": True,
+    }
+
+
+def verify(folder: Path) -> list[str]:
+    """Every way in which the folder is not what its manifest says; empty if it is."""
+    try:
+        shards = read_manifest(folder)
+    except ShardError as error:
+        return [str(error)]
+    named = {file: entry for part in shards["parts"] for file, entry in part["files"].items()}
+    there = files_below(folder)
+    problems = [f"{file}: missing" for file in sorted(named.keys() - there)]
+    problems += [f"{file}: not in the manifest" for file in sorted(there - named.keys())]
+    damaged = {file for file in named if not matches(folder / file, named[file])}
+    problems += [f"{file}: damaged" for file in sorted(damaged & there)]
+    for part in shards["parts"]:
+        if not damaged & part["files"].keys():
+            problems += [f"{part['name']}: {problem}" for problem in _faults(folder, part, shards)]
+    for total in ("documents", "tokens", "bytes"):
+        if shards[total] != sum(part[total] for part in shards["parts"]):
+            problems.append(f"{MANIFEST}: {total} are not the sum of the parts")
+    return problems
+
+
+def read_manifest(folder: Path) -> dict[str, Any]:
+    """The manifest of finished shards, or ShardError with what is wrong."""
+    path = folder / MANIFEST
+    if not path.is_file():
+        raise ShardError(f"{path}: missing; these shards are not finished, run the command again")
+    shards = unsealed(path)
+    if shards is None:
+        raise ShardError(f"{path}: torn or edited; write the shards again")
+    if (shards.get("format"), shards.get("version")) != (FORMAT, VERSION):
+        raise ShardError(f"{path}: not {FORMAT} of version {VERSION}")
+    if shards.get("complete") is not True:
+        raise ShardError(f"{path}: not complete; run the command again")
+    return shards
+
+
+class _Rows:
+    """Rows on their way into a Parquet file, in groups of one size whatever the batches were."""
+
+    def __init__(self, file: pq.ParquetWriter) -> None:
+        self._file = file
+        self._waiting = DOCUMENTS.empty_table()
+
+    def add(self, batch: Batch) -> None:
+        """Take rows, and write every full group."""
+        self._waiting = pa.concat_tables([self._waiting, pa.Table.from_batches([batch])])
+        while len(self._waiting) >= ROW_GROUP:
+            self._write(self._waiting.slice(0, ROW_GROUP))
+            self._waiting = self._waiting.slice(ROW_GROUP)
+
+    def flush(self) -> None:
+        """Write the rows that are left."""
+        if len(self._waiting):
+            self._write(self._waiting)
+
+    def _write(self, table: pa.Table) -> None:
+        self._file.write_table(table.combine_chunks(), row_group_size=ROW_GROUP)
+
+
+def _check(
+    name: str, batch: Batch, tokens: Tokens, offsets: Positions, ids: tuple[int, int]
+) -> None:
+    """Refuse tokens that do not fit the documents or the vocabulary."""
+    vocab_size, end_of_text = ids
+    if len(offsets) != batch.num_rows + 1 or offsets[0] != 0 or offsets[-1] != len(tokens):
+        raise ShardError(f"{name}: offsets do not fit {batch.num_rows} documents")
+    if (np.diff(offsets) < 0).any():
+        raise ShardError(f"{name}: offsets go backwards")
+    if len(tokens) and int(tokens.max()) >= vocab_size:
+        raise ShardError(f"{name}: id {tokens.max()} in a vocabulary of {vocab_size}")
+    if (tokens == end_of_text).any():
+        raise ShardError(f"{name}: end of text {end_of_text} within a document")
+
+
+def _documents(batch: Batch, lengths: NDArray[np.int32]) -> Batch:
+    """The rows of docs.parquet for these documents."""
+    text = view(batch.column(TEXT))
+    data, ends = text.data.data, text.offsets.tolist()
+    hashes = [
+        hashlib.blake2b(data[start:end], digest_size=16).digest() for start, end in pairwise(ends)
+    ]
+    source = _strings(batch, SOURCE)
+    columns = {
+        "doc_id": batch.column(ID),
+        "source": source,
+        "url": _strings(batch, URL),
+        "language": _strings(batch, LANGUAGE),
+        "n_tokens": pa.array(lengths, pa.int64()),
+        "n_bytes": pa.array(np.diff(text.offsets), pa.int64()),
+        "content_hash": pa.array(hashes, pa.binary(16)),
+        "origin": pc.binary_join_element_wise(
+            _strings(batch, SOURCE), _strings(batch, OFFSET), "@"
+        ),
+    }
+    return pa.record_batch([columns[field.name].cast(field.type) for field in DOCUMENTS], DOCUMENTS)
+
+
+def _strings(batch: Batch, name: str) -> pa.Array:
+    """A column as text; nulls where the recipe has no such stage."""
+    if name not in batch.schema.names:
+        return pa.nulls(batch.num_rows, pa.string())
+    return batch.column(name).cast(pa.string())
+
+
+def running_sums(lengths: NDArray[Any]) -> Positions:
+    """0 and the running sums."""
+    starts = np.zeros(len(lengths) + 1, np.int64)
+    np.cumsum(lengths, out=starts[1:])
+    return starts
+
+
+def _index(starts: Positions, kind: np.dtype[Any]) -> Iterator[bytes]:
+    """Megatron's index, version 1: every document is one sequence."""
+    documents = len(starts) - 1
+    code = MEGATRON_CODES[kind.name]
+    yield struct.pack("<9sQBQQ", MEGATRON_MAGIC, 1, code, documents, documents + 1)
+    yield np.diff(starts).astype("<i4").tobytes()
+    yield (starts[:-1] * kind.itemsize).astype("<i8").tobytes()
+    yield np.arange(documents + 1, dtype="<i8").tobytes()
+
+
+def files_below(folder: Path) -> set[str]:
+    """All files below the folder but its manifest and hidden (temporary) ones, by their path."""
+    found = {
+        path.relative_to(folder).as_posix() for path in folder.rglob("[!.]*") if path.is_file()
+    }
+    return found - {MANIFEST}
+
+
+def load_offsets(path: Path) -> Positions:
+    """Where the documents of a part begin, and where the last one ends; read in place."""
+    try:
+        starts: Positions = np.asarray(np.load(path, mmap_mode="r", allow_pickle=False))
+    except (ValueError, EOFError) as error:
+        raise ShardError(f"{path}: not a NumPy array of offsets") from error
+    if starts.dtype != np.int64 or starts.ndim != 1 or len(starts) < 1:
+        raise ShardError(f"{path}: not a NumPy array of offsets")
+    return starts
+
+
+def _faults(folder: Path, part: dict[str, Any], shards: dict[str, Any]) -> Iterator[str]:
+    """What is wrong inside a part whose files are those that were written."""
+    try:
+        starts = load_offsets(folder / f"{part['name']}.offsets.npy")
+    except ShardError as error:
+        yield str(error)
+        return
+    kind = np.dtype(shards["dtype"]).newbyteorder("<")
+    sizes = (len(starts) - 1, int(starts[-1]), int(starts[-1]) * kind.itemsize)
+    written = part["files"][f"{part['name']}.bin"]["size"]
+    expected = (part["documents"], part["tokens"], written)
+    if starts[0] != 0 or sizes != expected or (np.diff(starts) < 1).any():
+        yield "offsets do not fit the tokens"
+        return
+    yield from _token_faults(folder / f"{part['name']}.bin", starts, shards)
+    with (folder / f"{part['name']}.idx").open("rb") as file:
+        if any(file.read(len(piece)) != piece for piece in _index(starts, kind)) or file.read(1):
+            yield "the Megatron index does not fit the offsets"
+    rows = pq.read_table(folder / f"{part['name']}.docs.parquet", columns=["n_tokens", "n_bytes"])
+    if not np.array_equal(rows["n_tokens"].to_numpy(), np.diff(starts)):
+        yield "docs.parquet does not fit the offsets"
+    if pc.sum(rows["n_bytes"], min_count=0).as_py() != part["bytes"]:
+        yield "docs.parquet does not add up to the bytes of the text"
+
+
+def _token_faults(path: Path, starts: Positions, shards: dict[str, Any]) -> Iterator[str]:
+    """Ids outside the vocabulary, and ends of text elsewhere than at the ends of documents."""
+    kind = np.dtype(shards["dtype"]).newbyteorder("<")
+    ends_found = 0
+    for start in range(0, int(starts[-1]), _BLOCK):
+        count = min(_BLOCK, int(starts[-1]) - start)
+        block = np.fromfile(path, kind, count, offset=start * kind.itemsize)
+        if int(block.max()) >= shards["vocab_size"]:
+            yield f"id {block.max()} in a vocabulary of {shards['vocab_size']}"
+        first, last = np.searchsorted(starts[1:], (start + 1, start + count + 1))
+        here = starts[1:][first:last] - 1 - start
+        ends_found += int((block == shards["end_of_text"]).sum())
+        if (block[here] != shards["end_of_text"]).any():
+            yield "a document does not end with the end-of-text token"
+    if ends_found != len(starts) - 1:
+        yield f"{ends_found} ends of text in {len(starts) - 1} documents"

@@ -1,0 +1,61 @@
+"""What a recipe's `train:` section holds; importable without torch."""
+
+import math
+from dataclasses import dataclass
+
+from curate.errors import RecipeError
+
+
+@dataclass(frozen=True)
+class TrainSettings:
+    """A Llama-style model and how to train it; the defaults learn visibly in a CPU minute."""
+
+    steps: int = 200
+    context: int = 128  # tokens that the model sees at once
+    batch: int = 16  # windows in one step
+    micro_batch: int = 0  # windows in memory at once, gradients added up; 0: the whole batch
+    layers: int = 4
+    width: int = 192
+    heads: int = 3
+    kv_heads: int = 0  # fewer than heads: grouped-query attention; 0: as many
+    hidden: int = 0  # of the SwiGLU; 0: 8/3 of the width, up to a multiple of 64
+    tied: bool = True  # embedding and output head are one matrix
+    learning_rate: float = 3e-3
+    warmup: int = 20
+    weight_decay: float = 0.1  # on matrices other than embeddings
+    clip: float = 1.0
+    document_mask: bool = True  # a token sees its own document only
+    seed: int = 0
+    device: str = "auto"  # cpu, cuda, or auto: cuda where there is one
+    checkpoint_every: int = 100
+    prompt: str = "The"
+    sample_tokens: int = 100
+    temperature: float = 0.8
+    top_k: int = 50
+
+    def __post_init__(self) -> None:
+        for name in ("steps", "context", "batch", "layers", "width", "heads", "checkpoint_every"):
+            _at_least(name, getattr(self, name), 1)
+        for name in ("micro_batch", "kv_heads", "hidden", "warmup", "sample_tokens", "top_k"):
+            _at_least(name, getattr(self, name), 0)
+        for name in ("weight_decay", "temperature"):
+            _at_least(name, getattr(self, name), 0.0)
+        for name in ("learning_rate", "clip"):
+            if not 0 < getattr(self, name) < math.inf:
+                raise RecipeError(f"{name}: {getattr(self, name)}; it must be above 0")
+        if self.device not in ("auto", "cpu", "cuda"):
+            raise RecipeError(f"device: {self.device!r}; write auto, cpu or cuda")
+        self._check_shape()
+
+    def _check_shape(self) -> None:
+        if self.width % self.heads or self.width // self.heads % 2:
+            raise RecipeError(f"width: {self.width}; {self.heads} heads need an even share each")
+        if self.heads % (self.kv_heads or self.heads):
+            raise RecipeError(f"kv_heads: {self.kv_heads} do not divide {self.heads} heads")
+        if self.batch % (self.micro_batch or self.batch):
+            raise RecipeError(f"micro_batch: {self.micro_batch} does not divide {self.batch}")
+
+
+def _at_least(name: str, value: float, low: float) -> None:
+    if not low <= value < math.inf:
+        raise RecipeError(f"{name}: {value}; it must be at least {low}")
