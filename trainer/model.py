@@ -56,7 +56,7 @@ class Shape:
         return {
             "architectures": ["LlamaForCausalLM"],
             "attention_bias": False,
-            "bos_token_id": end_of_text,
+            "bos_token_id": None,  # a document begins with its first token
             "eos_token_id": end_of_text,
             "head_dim": self.width // self.heads,
             "hidden_act": "silu",
