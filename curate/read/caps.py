@@ -572,7 +572,8 @@ def bytes_hash(data: Bytes, here: int, end: int) -> int:
     total: Any = 0
     for place in range(here, end):
         total = (total * 31 + np.int64(data[place])) & _MASK
-    return total
+    whole: int = total
+    return whole
 
 
 @helper
@@ -592,9 +593,9 @@ def read_tag(data: Bytes, here: int, end: int, tree: Tree, measured: Positions) 
     foreign = is_foreign(tree)
     start(tree, name, code, flags, bytes_hash(data, begin, here) if flags & ACTIVE else 0)
     measured[DEPTH] = max(measured[DEPTH], tree.now[OPEN])
-    measured[FORMATTING] = max(measured[FORMATTING], tree.now[LISTED] - tree.now[MARK])
+    measured[FORMATTING] = max(measured[FORMATTING], tree.now[LISTED])
     if flags & RAW and not foreign:
-        return end if code == PLAINTEXT else raw_end(data, here, end, name)
+        here = end if code == PLAINTEXT else raw_end(data, here, end, name)
     return here
 
 
@@ -614,12 +615,10 @@ def is_beyond(tree: Tree, measured: Positions, limits: Positions) -> bool:
     """Whether a limit is broken, so that the rest of the page does not matter."""
     if tree.now[TOP] + 1 >= len(tree.stack):
         measured[DEPTH] = limits[DEPTH] + 1
-    return (
-        measured[DEPTH] > limits[DEPTH]
-        or measured[ATTRIBUTES] > limits[ATTRIBUTES]
-        or measured[FORMATTING] > limits[FORMATTING]
-        or measured[REOPENED] > limits[REOPENED]
-    )
+    for measure in range(DEPTH, REOPENED + 1):
+        if measured[measure] > limits[measure]:
+            return True
+    return False
 
 
 @helper
@@ -651,7 +650,7 @@ def sequence_length(page: Bytes, here: int) -> int:
     lead = page[here]
     if lead < 0xC2 or lead > 0xF4:
         return -1
-    size = 2 + (lead >= 0xE0) + (lead >= 0xF0)
+    size: int = 2 + (lead >= 0xE0) + (lead >= 0xF0)
     low = 0xA0 if lead == 0xE0 else (0x90 if lead == 0xF0 else 0x80)
     high = 0x9F if lead == 0xED else (0x8F if lead == 0xF4 else 0xBF)
     for place in range(1, size):
