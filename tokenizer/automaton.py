@@ -1,0 +1,229 @@
+"""From the text of a splitting pattern to a table that finds the same pieces, byte after byte.
+
+The pattern becomes a program (as for a Pike machine: threads in order of preference), the program
+a deterministic automaton over classes of characters. What `regex` finds by trying alternatives in
+turn, the automaton finds in one pass: preference decides which thread outlives which.
+
+Understood: alternatives, groups, `(?i:...)`, character sets, `? * + {m,n}` and, as a look ahead,
+`(?!S)` for one set S. All published splitting patterns are made of these.
+"""
+
+from dataclasses import dataclass, field
+from functools import cache
+from typing import NamedTuple
+
+import numpy as np
+import regex
+from numpy.typing import NDArray
+
+from curate.column import Bytes, frozen
+from curate.errors import RecipeError
+from tokenizer.unicode_table import STRANGER, unicode_classes
+
+# An entry of the table: the row to go on from, times two bits.
+CUT = 1  # a piece ended before this character, and the next one began with it
+SEEN = 2  # a piece may end before this character; remembered for the way back
+BACK = 0  # row 0: nothing fits any more; the piece ends where one was seen last
+
+CHARACTER_SET = regex.compile(
+    r"(?P<set>\[(?:\\.|[^\[\]\\]|(?&set))*+\])|\\[pP]\{\^?\w+\}|\\[sSdDwWrnt]|\\\W|[^\\]"
+)
+CHARACTER, REFUSE, FORK, JUMP, MATCH = range(5)
+
+
+class Step(NamedTuple):
+    """One instruction: take a character of a set, refuse one ahead, fork, jump, or match."""
+
+    kind: int
+    first: int = 0  # the set, or where to go
+    second: int = 0  # where else to go, less preferred
+
+
+class Automaton(NamedTuple):
+    """What the kernel reads: `table[row + class]` for the classes of characters."""
+
+    classes: Bytes  # by code point
+    table: NDArray[np.int32]  # rows one after another, the last entry of each for the end of text
+    width: int  # length of a row
+    start: int  # row in which a piece begins
+    stranger: int  # class of a byte that belongs to no character
+
+
+@dataclass
+class Program:
+    """A pattern on its way to instructions."""
+
+    text: str
+    at: int = 0
+    steps: list[Step] = field(default_factory=list)
+    sets: dict[str, int] = field(default_factory=dict)
+
+    def refuse(self, what: str) -> RecipeError:
+        """The error that says where the pattern is not understood."""
+        return RecipeError(
+            f"pattern {self.text!r}: {what} at {self.at}; see tokenizer/automaton.py"
+        )
+
+    def take(self, mark: str) -> bool:
+        """Step over this text if it comes next."""
+        if not self.text.startswith(mark, self.at):
+            return False
+        self.at += len(mark)
+        return True
+
+    def alternatives(self, fold: bool) -> None:
+        """Compile `a|b|c` up to the end of its group."""
+        exits = []
+        while True:
+            fork = len(self.steps)
+            self.steps.append(Step(FORK))
+            self.sequence(fold)
+            if not self.take("|"):
+                self.steps[fork] = Step(JUMP, fork + 1)
+                break
+            exits.append(len(self.steps))
+            self.steps.append(Step(JUMP))
+            self.steps[fork] = Step(FORK, fork + 1, len(self.steps))
+        for exit_ in exits:
+            self.steps[exit_] = Step(JUMP, len(self.steps))
+
+    def sequence(self, fold: bool) -> None:
+        """Compile what stands between two bars."""
+        while self.at < len(self.text) and self.text[self.at] not in "|)":
+            begin = len(self.steps)
+            self.atom(fold)
+            low, high = self.count()
+            if (low, high) != (1, 1):
+                self.repeat(begin, low, high)
+
+    def atom(self, fold: bool) -> None:
+        """Compile a group, a look ahead or a character set."""
+        if self.take("(?!"):
+            self.steps.append(Step(REFUSE, self.character_set(fold)))
+        elif self.take("(?i:"):
+            self.alternatives(True)
+        elif self.take("(?:") or (self.text[self.at] == "(" and self.take("(")):
+            if self.take("?"):
+                raise self.refuse("a kind of group that is not understood")
+            self.alternatives(fold)
+        else:
+            self.steps.append(Step(CHARACTER, self.character_set(fold)))
+            return
+        if not self.take(")"):
+            raise self.refuse("no closing parenthesis")
+
+    def character_set(self, fold: bool) -> int:
+        """Number of the set that comes next: `[...]`, `\\p{L}`, `\\s`, `a`."""
+        one = CHARACTER_SET.match(self.text, self.at)
+        if one is None or one[0] in tuple("^$*+?{}[]()"):
+            raise self.refuse("something that is no character set")
+        self.at = one.end()
+        name = f"(?i:{one[0]})" if fold else one[0]
+        return self.sets.setdefault(name, len(self.sets))
+
+    def count(self) -> tuple[int, int]:
+        """How often the last atom may stand; a high of 0 means without end."""
+        low, high = 1, 1
+        one = regex.compile(r"\{(\d+)(,?)(\d*)\}").match(self.text, self.at)
+        if one:
+            self.at = one.end()
+            low = int(one[1])
+            high = int(one[3]) if one[3] else 0 if one[2] else low
+        for mark, bounds in (("?", (0, 1)), ("*", (0, 0)), ("+", (1, 0))):
+            if not one and self.take(mark):
+                low, high = bounds
+                break
+        else:
+            if not one:
+                return low, high
+        if self.at < len(self.text) and self.text[self.at] in "?+*{":
+            raise self.refuse("a lazy, possessive or doubled repetition")
+        return low, high
+
+    def repeat(self, begin: int, low: int, high: int) -> None:
+        """Write the atom that was compiled last as often as it may stand."""
+        body = self.steps[begin:]
+        del self.steps[begin:]
+        for _ in range(low):
+            self.append(body, begin)
+        if high == 0:
+            fork = len(self.steps)
+            self.steps.append(Step(FORK, fork + 1, fork + len(body) + 2))
+            self.append(body, begin)
+            self.steps.append(Step(JUMP, fork))
+        for left in range(high - low, 0, -1):
+            fork = len(self.steps)
+            self.steps.append(Step(FORK, fork + 1, fork + left * (len(body) + 1)))
+            self.append(body, begin)
+
+    def append(self, body: list[Step], begin: int) -> None:
+        """Write a copy of these instructions here, their targets moved along."""
+        shift = len(self.steps) - begin
+        for step in body:
+            if step.kind in (FORK, JUMP):
+                step = Step(step.kind, step.first + shift, step.second + shift)
+            self.steps.append(step)
+
+
+Threads = tuple[int, ...]  # places in the program, the preferred one first
+
+
+def advance(steps: list[Step], threads: Threads, held: NDArray[np.bool_]) -> tuple[Threads, bool]:
+    """Threads behind a character of a class, and whether a piece may end before it.
+
+    `held[s]` tells whether set s holds the class; none does at the end of the text.
+    """
+    behind: list[int] = []
+    done: set[int] = set()
+    stack = list(reversed(threads))
+    while stack:
+        at = stack.pop()
+        if at in done:
+            continue
+        done.add(at)
+        step = steps[at]
+        if step.kind == MATCH:
+            return tuple(behind), True
+        if step.kind == CHARACTER and held[step.first] and at + 1 not in behind:
+            behind.append(at + 1)
+        if step.kind == REFUSE and not held[step.first]:
+            stack.append(at + 1)
+        if step.kind in (JUMP, FORK):
+            stack.extend((step.second, step.first) if step.kind == FORK else (step.first,))
+    return tuple(behind), False
+
+
+@cache
+def automaton(pattern: str) -> Automaton:
+    """The automaton of a pattern; it is built once in a process, in 0.1 to 0.4 s."""
+    program = Program(pattern)
+    program.alternatives(False)
+    if program.at < len(pattern):
+        raise program.refuse("a closing parenthesis too many")
+    program.steps.append(Step(MATCH))
+    classes, held = unicode_classes(tuple(program.sets))
+    # One more class, held by no set: the end of the text.
+    held = np.hstack([held, np.zeros((len(held), 1), np.bool_)])
+    begin = (0,)
+    if advance(program.steps, begin, held[:, -1])[1]:
+        raise RecipeError(f"pattern {pattern!r} matches the empty text")
+    width = held.shape[1]
+    rows: dict[Threads, int] = {(): 0, begin: 1}
+    entries: list[list[int]] = [[BACK] * width]
+    waiting = [begin]
+    while waiting:
+        threads = waiting.pop(0)
+        row = []
+        for kind in range(width):
+            behind, seen = advance(program.steps, threads, held[:, kind])
+            flags = SEEN * seen
+            if seen and not behind and kind < width - 1:
+                behind, _ = advance(program.steps, begin, held[:, kind])
+                flags = CUT if behind else flags
+            if behind not in rows:
+                rows[behind] = len(rows)
+                waiting.append(behind)
+            row.append(rows[behind] * width << 2 | flags)
+        entries.append(row)
+    table = frozen(np.array(entries, np.int32).reshape(-1))
+    return Automaton(classes, table, width, width, int(classes[STRANGER]))
