@@ -45,6 +45,8 @@ class TrainSettings:
                 raise RecipeError(f"{name}: {getattr(self, name)}; it must be above 0")
         if self.device not in ("auto", "cpu", "cuda"):
             raise RecipeError(f"device: {self.device!r}; write auto, cpu or cuda")
+        if not self.prompt:
+            raise RecipeError("prompt: empty; write what the sample begins with")
         self._check_shape()
 
     def _check_shape(self) -> None:

@@ -68,12 +68,13 @@ def train(
     device = pick_device(settings.device)
     with disk_errors(output):
         output.mkdir(parents=True, exist_ok=True)
-    model = Llama(Shape.of(settings, dataset.vocab_size))
-    model.initialize(settings.seed)
-    model.to(device)
-    run = Run(model, loader, settings, output)
-    run.resume(Progress(0, math.nan, math.nan, dataset.digest, identity(settings)))
-    summary = run.finish(progress)
+    with torch.random.fork_rng():
+        torch.manual_seed(settings.seed)
+        model = Llama(Shape.of(settings, dataset.vocab_size))
+        model.initialize(settings.seed)
+        run = Run(model.to(device), loader, settings, output)
+        run.resume(Progress(0, math.nan, math.nan, dataset.digest, identity(settings)))
+        summary = run.finish(progress)
     config = model.shape.to_config(dataset.end_of_text)
     write_atomic(output / CONFIG, (json.dumps(config, indent=2) + "\n").encode())
     weights = {name: tensor.cpu().contiguous() for name, tensor in model.state_dict().items()}

@@ -1,0 +1,49 @@
+"""The `train:` section: what it refuses, and what can be read without torch."""
+
+import subprocess
+import sys
+
+import pytest
+
+from curate.errors import RecipeError
+from trainer.settings import TrainSettings
+
+
+@pytest.mark.parametrize(
+    ("settings", "problem"),
+    [
+        ({"steps": 0}, "steps: 0; it must be at least 1"),
+        ({"context": 0}, "context: 0"),
+        ({"warmup": -1}, "warmup: -1"),
+        ({"learning_rate": 0.0}, "learning_rate: 0.0; it must be above 0"),
+        ({"learning_rate": float("nan")}, "learning_rate: nan"),
+        ({"weight_decay": float("inf")}, "weight_decay: inf"),
+        ({"device": "gpu"}, "device: 'gpu'; write auto, cpu or cuda"),
+        ({"width": 100, "heads": 3}, "width: 100; 3 heads need an even share"),
+        ({"width": 9, "heads": 3}, "width: 9; 3 heads need an even share"),
+        ({"heads": 3, "kv_heads": 2}, "kv_heads: 2 do not divide 3 heads"),
+        ({"batch": 16, "micro_batch": 3}, "micro_batch: 3 does not divide 16"),
+        ({"prompt": ""}, "prompt: empty"),
+    ],
+)
+def test_settings_that_cannot_work_are_refused_by_name(
+    settings: dict[str, object], problem: str
+) -> None:
+    with pytest.raises(RecipeError) as error:
+        TrainSettings(**settings)
+    assert str(error.value).startswith(problem)
+
+
+def test_settings_and_loader_need_no_torch_and_the_model_says_how_to_get_it() -> None:
+    program = """
+import sys
+sys.modules["torch"] = None  # as if it were not installed
+import trainer.settings, trainer.data
+from curate.errors import CurateError
+try:
+    import trainer.model
+except CurateError as error:
+    print(error)
+"""
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True)
+    assert done.stdout == "training needs torch: pip install 'crawl-to-model[train]'\n", done.stderr
