@@ -1,5 +1,6 @@
 """From surveys of all shards to verdicts: which documents are alike, and which of them stays."""
 
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal, NamedTuple
 
@@ -33,7 +34,8 @@ _SUM = np.uint64(0x0001000100010001)
 _ONE, _TWO, _FOUR, _EIGHT, _TOP = (np.uint64(i) for i in (1, 2, 4, 8, 48))
 
 
-class Rows(NamedTuple):
+@dataclass(frozen=True)
+class Rows:
     """The documents that take part: for every shard its survey and the numbers of its rows."""
 
     surveys: list[Path]
@@ -46,6 +48,7 @@ class Rows(NamedTuple):
         return cls(surveys, [np.flatnonzero(~mask) for mask in gone], [len(m) for m in gone])
 
     def count(self) -> int:
+        """How many documents take part."""
         return sum(map(len, self.taking))
 
     def numbers(self, name: str, dtype: str, width: int = 1) -> NDArray[Any]:
@@ -90,7 +93,7 @@ class Kept(NamedTuple):
     """For every document the one that stays in its place, itself for those that stay."""
 
     of: Positions
-    similarity: Numbers | None = None  # to the one that stays
+    similarity: Numbers  # to the one that stays
 
     def dropped(self) -> Mask:
         mask: Mask = self.of != np.arange(len(self.of))
@@ -153,6 +156,7 @@ def band_buckets(keys: Hashes) -> Places:
 
 
 def bucket_count(places: Places) -> int:
+    """How many buckets there are in all bands."""
     return int(places.max(initial=NOWHERE)) + 1
 
 
@@ -201,7 +205,8 @@ def by_byte(ones: np.uint64) -> np.uint64:
 @helper
 def sum_of_bytes(word: np.uint64) -> float:
     """The sum of the word's eight bytes."""
-    return float((((word & _BYTES) + ((word >> _EIGHT) & _BYTES)) * _SUM) >> _TOP)
+    total: np.uint64 = (((word & _BYTES) + ((word >> _EIGHT) & _BYTES)) * _SUM) >> _TOP
+    return float(total)
 
 
 @helper
@@ -215,12 +220,13 @@ def similarity(checks: Hashes, left: int, right: int) -> float:
         a, b = full_nibbles(a), full_nibbles(b)
         some += by_byte(a | b)
         both += by_byte(a & b)
-    either = sum_of_bytes(some)
-    equal = either - sum_of_bytes(different)
+    either: float = sum_of_bytes(some)
+    equal: float = either - sum_of_bytes(different)
     if equal == 0.0:
         return 0.0
     # Checks of different shingles have the same four bits by chance in one of fifteen cases.
-    return max(_CODES * equal - sum_of_bytes(both), 0.0) / (_CODES - 1) / either
+    true: float = (_CODES * equal - sum_of_bytes(both)) / (_CODES - 1)
+    return max(true, 0.0) / either
 
 
 @helper

@@ -2,6 +2,7 @@
 
 import hashlib
 from dataclasses import dataclass
+from itertools import pairwise
 from pathlib import Path
 from typing import Literal
 
@@ -54,7 +55,7 @@ class Exact:
         rows = Rows.alive(surveys, gone)
         order = clusters.priority(rows, self.keep)
         texts = clusters.groups(rows.numbers(HASH, "<u8", 2))
-        kept = Kept(clusters.first_of_each(texts, order))
+        kept = Kept(clusters.first_of_each(texts, order), np.ones(len(order)))
         copies = kept.copies()[kept.of]
         dropped = kept.dropped()
         columns = {
@@ -68,9 +69,8 @@ class Exact:
 
 def digests(texts: View) -> list[bytes]:
     """A hash of every row, by which nobody can make two texts meet on purpose."""
-    data = memoryview(np.ascontiguousarray(texts.data))
+    data = texts.data.data
     ends = texts.offsets.tolist()
     return [
-        hashlib.blake2b(data[start:end], digest_size=16).digest()
-        for start, end in zip(ends[:-1], ends[1:], strict=True)
+        hashlib.blake2b(data[start:end], digest_size=16).digest() for start, end in pairwise(ends)
     ]

@@ -163,7 +163,8 @@ def character_at(data: Bytes, position: int, end: int, table: Characters) -> tup
     """The entry and the bytes of a character."""
     if data[position] < 0x80:
         return table[data[position]], 1
-    return wide_character(data, position, end, table)
+    wide: tuple[np.uint32, int] = wide_character(data, position, end, table)
+    return wide
 
 
 @helper
@@ -188,13 +189,13 @@ def throw(shingle: np.uint64, seed: np.uint64, turn: int, slots: Hashes) -> bool
     """Throw a shingle into its slot of this round; whether the slot was empty."""
     value = mixed(shingle ^ seed)
     # A slot that is still empty after a round per slot gets a round of its own.
-    slot = turn - len(slots)
+    slot = np.int64(turn) - len(slots)
     if slot < 0:
         slot = np.int64(((value >> _HALF) * np.uint64(len(slots))) >> _HALF)
-    before = slots[slot]
+    before: np.uint64 = slots[slot]
     # Without a branch: which slots are empty cannot be predicted.
     slots[slot] = min(before, (np.uint64(turn) << _HALF) | (value & _LOW))
-    return before == EMPTY
+    return bool(before == EMPTY)
 
 
 @helper

@@ -1,0 +1,241 @@
+"""Words and shingles against a plain twin; sketches against the exact Jaccard similarity."""
+
+import os
+import unicodedata
+from itertools import pairwise
+
+import numpy as np
+import pyarrow as pa
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from curate.column import View, frozen, view
+from curate.dedup import shingles
+from curate.dedup.clusters import similarity
+from curate.dedup.shingles import CHECKS, NOTHING, PUNCTUATION, characters, folded, workspace
+
+UNSPACED = "\u0e01\u0e2b\u0f40\u1000\u1780\u3042\u30ab\u4e2d\u6587\ua000\U00020000"
+JIT_OFF = os.environ.get("NUMBA_DISABLE_JIT") == "1"
+
+
+def alone(character):
+    return ord(character) >= 0x20000 or any(
+        low <= ord(character) <= high
+        for low, high in [
+            *((0xE00, 0x109F), (0x1780, 0x17FF), (0x3040, 0x312F), (0x31F0, 0x31FF)),
+            *((0x3400, 0x4DBF), (0x4E00, 0xA4CF), (0xF900, 0xFAFF), (0xFF66, 0xFF9F)),
+        ]
+    )
+
+
+def kind(character):
+    code = ord(character)
+    if code >= 0x20000:
+        return "letter"
+    category = unicodedata.ucd_3_2_0.category(character)
+    if category.startswith("Z") or character in "\t\n\v\f\r\x1c\x1d\x1e\x1f\x85":
+        return "space"
+    young = 0x1F000 <= code <= 0x1FAFF or 0x2E00 <= code <= 0x2E7F or 0xFE00 <= code <= 0xFE0F
+    if young or category in ("Cc", "Cf", "Cs") or category[0] in "PS":
+        return "punctuation"
+    return "letter"
+
+
+def lower(character):
+    upper = unicodedata.ucd_3_2_0.category(character) in ("Lu", "Lt")
+    small = character.lower()
+    return small if upper and len(small) == 1 and ord(character) < 0x20000 else character
+
+
+def plain_words(text):
+    words = [""]
+    for character in text:
+        what = kind(character)
+        if what == "letter" and alone(character):
+            words += [lower(character), ""]
+        elif what == "letter":
+            words[-1] += lower(character)
+        elif what == "space":
+            words.append("")
+    return [word for word in words if word]
+
+
+def column_of(*rows):
+    data = b"".join(rows)
+    offsets = np.cumsum([0, *map(len, rows)])
+    return View(frozen(np.frombuffer(data, np.uint8)), frozen(offsets.astype(np.int32)))
+
+
+def shingle_hashes(text, ngram=5, slots=64):
+    space = workspace(slots, ngram, 1)
+    data = frozen(np.frombuffer(text.encode("utf-8"), np.uint8))
+    count = shingles.first_round(data, 0, len(data), space)
+    return space.stored[:count].tolist()
+
+
+def plain_shingles(text, ngram=5):
+    words = plain_words(text)
+    return [tuple(words[i : i + ngram]) for i in range(len(words) - ngram + 1)]
+
+
+def jaccard(left, right):
+    left, right = (
+        set(zip(*(t.split(" ")[i:] for i in range(5)), strict=False)) for t in (left, right)
+    )
+    return len(left & right) / len(left | right)
+
+
+def sketched(texts, bands=14, rows=8, seed=1):
+    keys = np.zeros((len(texts), bands), np.uint64)
+    checks = np.zeros((len(texts), CHECKS // 2), np.uint8)
+    space = workspace(bands * rows, 5, seed)
+    counts = shingles.sketches(view(pa.array(texts, pa.string())), keys, checks, rows, space)
+    return counts, keys, checks.view(np.uint64)
+
+
+def fold(raw, removed=NOTHING):
+    data, offsets = folded(column_of(raw), characters(), removed)
+    return bytes(data[: offsets[-1]])
+
+
+def test_words_are_lower_case_and_without_punctuation():
+    assert plain_words("Don't  PANIC,\tÉcole—Ψυχή…") == ["dont", "panic", "écoleψυχή"]
+    assert fold("Don't  PANIC,\tÉcole—Ψυχή…\n".encode(), PUNCTUATION).decode() == (
+        "dont panic écoleψυχή"
+    )
+
+
+def test_where_no_spaces_are_written_each_character_is_a_word():
+    assert plain_words("中文abc字") == ["中", "文", "abc", "字"]
+    assert len(shingle_hashes("中文字典书籍")) == 2
+
+
+def test_a_document_of_fewer_words_than_a_shingle_has_no_signature():
+    counts, keys, checks = sketched(["", "one two three four", "... !!! ... ??? ...", "a b c d e"])
+    assert counts.tolist() == [0, 0, 0, 1]
+    assert not keys[:3].any() and not checks[:3].any() and keys[3].all() and checks[3].any()
+
+
+@given(st.lists(st.sampled_from(["A", "b", "é", "É", "Я", "。", ",", " ", "\n", "\u200b", "𝒜"])))
+def test_shingles_are_those_of_the_plain_twin(parts):
+    text = "".join(parts)
+    assert_same_shingles(text)
+
+
+@given(st.text(st.sampled_from("aB cD\t中ก\U00020000\u0301'") | st.characters(codec="utf-8")))
+def test_shingles_of_any_text_are_those_of_the_plain_twin(text):
+    assert_same_shingles(text)
+
+
+def assert_same_shingles(text):
+    hashes, plain = shingle_hashes(text, 2), plain_shingles(text, 2)
+    assert len(hashes) == len(plain)
+    # One hash for each shingle, and one shingle for each hash.
+    assert len(set(zip(hashes, plain, strict=True))) == len(set(hashes)) == len(set(plain))
+
+
+@given(st.binary(max_size=60))
+def test_bytes_that_are_no_utf8_are_removed_as_the_replacement_character_is(raw):
+    replaced = raw.decode("utf-8", "replace")
+    assert fold(raw, PUNCTUATION) == fold(replaced.encode(), PUNCTUATION)
+    assert shingle_hashes_of_bytes(raw) == shingle_hashes(replaced, 1)
+
+
+def shingle_hashes_of_bytes(raw):
+    space = workspace(64, 1, 1)
+    data = frozen(np.frombuffer(raw, np.uint8))
+    return space.stored[: shingles.first_round(data, 0, len(data), space)].tolist()
+
+
+@given(st.text(st.sampled_from("aÉ ,\n\u3000") | st.characters(codec="utf-8"), max_size=60))
+def test_folding_keeps_punctuation_and_joins_white_space(text):
+    plain = "".join(" " if kind(c) == "space" else lower(c) for c in text)
+    words = [word for word in plain.split(" ") if word]
+    assert fold(text.encode()).decode() == " ".join(words)
+
+
+def test_rows_of_a_batch_do_not_touch_each_other():
+    texts = ["One, two  three four five six", "", "Eins zwei drei vier fünf", "中文字典书籍"]
+    data, offsets = folded(view(pa.array(texts)), characters(), PUNCTUATION)
+    rows = [bytes(data[a:b]).decode() for a, b in pairwise(offsets)]
+    assert rows == ["one two three four five six", "", "eins zwei drei vier fünf", "中文字典书籍"]
+    together = sketched(texts)
+    for i, text in enumerate(texts):
+        for alone_, all_ in zip(sketched([text]), together, strict=True):
+            assert np.array_equal(alone_[0], all_[i])
+
+
+def test_a_sliced_column_is_sketched_as_its_own_rows():
+    texts = ["a b c d e f", "g h i j k l m", "n o p q r s"]
+    whole, part = sketched(texts), view(pa.array(texts)[1:])
+    keys, checks = np.zeros((2, 14), np.uint64), np.zeros((2, CHECKS // 2), np.uint8)
+    shingles.sketches(part, keys, checks, 8, workspace(112, 5, 1))
+    assert np.array_equal(keys, whole[1][1:])
+    assert np.array_equal(folded(part, characters(), NOTHING)[1], [0, 13, 24])
+
+
+def test_a_sketch_depends_on_the_set_of_shingles_alone():
+    once, twice = "a b c d e a b c d", "a b c d e a b c d e a b c d"
+    counts, keys, checks = sketched([once, twice])
+    assert counts.tolist() == [5, 10]
+    assert np.array_equal(keys[0], keys[1]) and np.array_equal(checks[0], checks[1])
+
+
+def test_another_seed_gives_other_keys():
+    assert not np.any(sketched(["a b c d e f"])[1] == sketched(["a b c d e f"], seed=2)[1])
+
+
+def test_documents_with_nothing_in_common_have_similarity_near_zero():
+    _, _, checks = sketched([words_from(i, 300) for i in range(4)])
+    assert similarity(checks, 0, 1) < 0.03
+    assert similarity(checks, 2, 3) < 0.03
+    assert similarity(checks, 0, 0) == 1.0
+
+
+def words_from(seed, count):
+    return " ".join(f"w{n}" for n in np.random.default_rng(seed).integers(0, 10**9, count))
+
+
+def edited_pairs(count, words, share):
+    """Pairs of texts, the second with this share of its words changed."""
+    random = np.random.default_rng(words)
+    pairs = []
+    for _ in range(count):
+        left = [f"w{n}" for n in random.integers(0, 10**9, words)]
+        changed = random.random(words) < share
+        right = [f"x{w}" if c else w for w, c in zip(left, changed, strict=True)]
+        pairs.append((" ".join(left), " ".join(right)))
+    return pairs
+
+
+@pytest.mark.skipif(JIT_OFF, reason="a statistic over a thousand documents needs compiled code")
+@pytest.mark.parametrize("words", [12, 60, 300, 1_500, 10_000])
+def test_the_error_of_the_estimate_is_what_theory_says(words):
+    pairs = edited_pairs(max(30, 30_000 // words), words, 0.04)
+    true = np.array([jaccard(*pair) for pair in pairs])
+    _, keys, checks = sketched([text for pair in pairs for text in pair], bands=256, rows=1)
+    estimated = np.array([similarity(checks, 2 * i, 2 * i + 1) for i in range(len(pairs))])
+    slots = (keys[::2] == keys[1::2]).mean(axis=1)
+    for found, size in ((estimated, CHECKS), (slots, 256)):
+        deviation = np.sqrt(np.mean(true * (1 - true)) / size)
+        # Four standard errors of a mean; the checks' chance hits of 1 in 15 add a little spread.
+        assert abs(np.mean(found - true)) < 4 * deviation / np.sqrt(len(pairs))
+        assert np.sqrt(np.mean((found - true) ** 2)) < 1.25 * deviation
+
+
+@pytest.mark.skipif(JIT_OFF, reason="a long text needs compiled code")
+def test_a_very_long_document_is_estimated_as_well_as_a_short_one():
+    text = words_from(7, 200_000)
+    half = " ".join(text.split(" ")[:100_000])
+    _, keys, checks = sketched([text, half], bands=256, rows=1)
+    assert abs(similarity(checks, 0, 1) - 0.5) < 0.08
+    assert abs((keys[0] == keys[1]).mean() - 0.5) < 0.13
+
+
+@settings(max_examples=20)
+@given(st.integers(1, 40), st.integers(1, 3), st.integers(1, 30))
+def test_every_slot_is_filled_for_any_shape(bands, rows, words):
+    counts, keys, _ = sketched([words_from(1, words)], bands, rows)
+    assert counts[0] == max(words - 4, 0)
+    assert (keys[0] != 0).all() == (words >= 5)
