@@ -5,7 +5,7 @@ predicted once per epoch. Each epoch visits all windows in an order of its own, 
 permutation. Nothing is remembered from step to step: resuming at step n is asking for step n.
 """
 
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -83,21 +83,32 @@ class Loader:
             self._ahead = (start, windows)
         return windows[first - start : first - start + count]
 
-    def rows(self, first: int, count: int) -> Window:
-        """The samples first, first + 1, ... as a model is fed with them."""
+    def stored(self, first: int, count: int) -> NDArray[np.unsignedinteger[Any]]:
+        """The samples first, first + 1, ... as rows of context + 1 tokens."""
         length = self._context + 1
         tokens = np.empty((count, length), self._dataset.dtype)
-        starts = (self.order(first, count) * self._context).tolist()
-        for row, start in zip(tokens, starts, strict=True):
+        starts = self.order(first, count) * self._context
+        for row, start in zip(tokens, starts.tolist(), strict=True):
             self._dataset.window(start, length, row)
-        wide = tokens.astype(np.int64)
+        return tokens
+
+    def rows(self, first: int, count: int) -> Window:
+        """The same samples as a model is fed with them."""
+        wide = self.stored(first, count).astype(np.int64)
         inputs, targets = wide[:, :-1], wide[:, 1:]
         if not self._masked:
             return Window(inputs, targets, None)
-        documents = np.zeros((count, length), np.int32)
-        for row, start in zip(documents, starts, strict=True):
-            row[self._dataset.document_starts(start, length)] = 1
-        documents.cumsum(axis=1, out=documents)
+        documents = self._documents(first, count)
         # The only context of a document's first token is the document before it.
         targets = np.where(documents[:, 1:] == documents[:, :-1], targets, IGNORED)
         return Window(inputs, targets, documents[:, :-1])
+
+    def _documents(self, first: int, count: int) -> NDArray[np.int32]:
+        """For each token of these samples, which document of its row it belongs to."""
+        length = self._context + 1
+        documents = np.zeros((count, length), np.int32)
+        starts = self.order(first, count) * self._context
+        for row, start in zip(documents, starts.tolist(), strict=True):
+            row[self._dataset.document_starts(start, length)] = 1
+        documents.cumsum(axis=1, out=documents)
+        return documents
