@@ -1,6 +1,5 @@
 """The command line: the only file that prints."""
 
-import importlib
 import json
 import sys
 import time
@@ -13,7 +12,7 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
-from curate import __version__, doctor, models, recipe, report
+from curate import __version__, doctor, models, recipe, report, training
 from curate.errors import CurateError, RecipeError
 from curate.filter import Filter
 from curate.passes import Pass, passes
@@ -24,6 +23,7 @@ from curate.run import Job, Outcome
 from curate.run import run as run_job
 from curate.signal import Signal
 from tokenizer.commands import app as tokenizer_app
+from trainer.settings import TrainSettings
 
 app = typer.Typer(
     no_args_is_help=True,
@@ -87,8 +87,9 @@ def run(  # noqa: PLR0913  # a command's options are its arguments
     page = report.write_report(output, samples=samples)
     Console().print(report.summary(output))
     _lies(output, page, outcome)
-    if trained:
-        _sample(output / "model", outcome.plan.recipe.train.prompt)  # type: ignore[union-attr]  # it was trained
+    settings = outcome.plan.recipe.train
+    if trained and settings:
+        _sample(output / "model", settings)
     _judge(outcome, output)
 
 
@@ -96,17 +97,7 @@ def _train(outcome: Outcome, output: Path, watcher: Watcher) -> bool:
     settings = outcome.plan.recipe.train
     if settings is None or not (output / "tokens").is_dir():
         return False
-    trainer = _extra("trainer.train")
-    watcher.begin("train model", settings.steps, "steps")
-    done = 0
-
-    def progress(state: Any) -> None:
-        nonlocal done
-        watcher.advance({"steps": state.step - done})
-        done = state.step
-
-    summary = trainer.train(output / "tokens", output / "model", settings, progress)
-    watcher.end()
+    summary = training.train(output, settings, watcher)
     outcome.seconds["train model"] = summary.seconds
     watcher.note(
         f"trained {summary.steps} steps on {summary.device}: loss {summary.first_loss:.2f} -> "
@@ -115,15 +106,16 @@ def _train(outcome: Outcome, output: Path, watcher: Watcher) -> bool:
     return True
 
 
-def _sample(model: Path, prompt: str) -> None:
-    text = _extra("trainer.sample").sample(model, prompt)
+def _sample(model: Path, settings: TrainSettings) -> None:
+    text = training.sample(
+        model,
+        settings.prompt,
+        tokens=settings.sample_tokens,
+        temperature=settings.temperature,
+        top_k=settings.top_k,
+    )
     (model / "sample.txt").write_text(text)
     print(f"\nA sample from the model:\n\n{_printable(text)}\n")
-
-
-def _extra(module: str) -> Any:
-    """A module that needs an extra: torch is imported only by those who train."""
-    return importlib.import_module(module)
 
 
 def _printable(text: str) -> str:
@@ -328,15 +320,13 @@ def fetch(name: str) -> None:
 @app.command(epilog="Example:  curate sample out/model --prompt 'The function returns'")
 def sample(
     model: Annotated[Path, typer.Argument(help="The model folder of a run.")],
-    prompt: Annotated[str, typer.Option(help="How the text begins.")] = "",
+    prompt: Annotated[str, typer.Option(help="How the text begins.")] = "The",
     tokens: Annotated[int, typer.Option(min=1)] = 120,
     temperature: Annotated[float, typer.Option(min=0.0)] = 0.8,
     seed: Annotated[int, typer.Option()] = 0,
 ) -> None:
     """Let a trained model write."""
-    text = _extra("trainer.sample").sample(
-        model, prompt, tokens=tokens, temperature=temperature, seed=seed
-    )
+    text = training.sample(model, prompt, tokens=tokens, temperature=temperature, seed=seed)
     print(_printable(text))
 
 

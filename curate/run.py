@@ -1,7 +1,7 @@
 """The driver: plan, passes, decisions, publication. Only it publishes, and files are the truth."""
 
+import os
 import time
-from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Protocol
@@ -103,7 +103,7 @@ def _workers(job: Job, todo: Plan) -> int:
 
 
 def _cores() -> int:
-    return len(__import__("os").sched_getaffinity(0))
+    return len(os.sched_getaffinity(0))
 
 
 class _Run:
@@ -204,7 +204,7 @@ class _Run:
         piece = self._piece(key)
         book = self._ledgers[unit.index]
         last = list(book.values())[-1].kept if book else None
-        fresh = {label: StageLedger.from_json(stage) for label, stage in piece["ledger"].items()}
+        fresh = {label: StageLedger.from_json(stage) for label, stage in piece["ledger"]}
         if fresh and last:
             first = next(iter(fresh.values())).entered
             if (first.documents, first.identity) != (last.documents, last.identity):
@@ -326,21 +326,21 @@ class _Run:
     ) -> dict[str, Any]:
         vocabulary = Vocabulary.load(self._work.path(tokenizer))
         parts = []
-        files: dict[str, dict[str, Any]] = {}
         for task in tasks:
             piece = self._piece(task["key"])
-            parts.append(piece["part"])
-            for name, entry in piece["files"].items():
-                target = name.replace("part", f"part-{task['unit']:05d}", 1)
-                files[target] = entry
+            part = f"part-{task['unit']:05d}"
+            files = {name.replace("part", part, 1): name for name in piece["part"]["files"]}
+            for target, name in files.items():
                 self._files[f"tokens/{target}"] = self._work.path(task["key"], name)
-        manifest = shards.manifest(parts, files, vocabulary)
-        texts["tokens/manifest.json"] = publish.pretty(manifest)
-        return {
-            "documents": sum(part["documents"] for part in parts),
-            "tokens": sum(part["tokens"] for part in parts),
-            "bytes": sum(part["bytes"] for part in parts),
-            "vocabulary": vocabulary.size,
+            entries = {target: piece["part"]["files"][name] for target, name in files.items()}
+            facts = {**piece["part"], "name": part, "files": entries}
+            parts.append(shards.PartSummary.from_json(facts))
+        manifest = shards.manifest(
+            parts, vocabulary.fingerprint(), vocabulary.size, vocabulary.end_of_text
+        )
+        texts["tokens/manifest.json"] = sealed(manifest)
+        return {name: manifest[name] for name in ("documents", "tokens", "bytes")} | {
+            "vocabulary": vocabulary.size
         }
 
     # The ledger and the output folder
@@ -430,5 +430,3 @@ def _add(book: dict[str, StageLedger], other: dict[str, StageLedger]) -> None:
 def _named(book: dict[str, StageLedger]) -> list[dict[str, Any]]:
     return [{"name": label, **ledger.to_json()} for label, ledger in book.items()]
 
-
-__all__ = ["Callable", "Events", "Iterator", "Job", "Outcome", "run"]

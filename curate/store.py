@@ -169,8 +169,9 @@ class WorkFolder:
                 target.rename(self.scratch(key, attempt=-1) / "damaged")
             folder.rename(target)
             sync_folder(self.pieces)
-        self._trusted[key] = manifest
-        return manifest
+        # As the next driver will read it: sorted keys, lists for tuples.
+        self._trusted[key] = json.loads(canonical(manifest))
+        return self._trusted[key]
 
     def close(self) -> None:
         """Remove what this driver left in its temporary folder."""

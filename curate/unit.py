@@ -253,7 +253,7 @@ class _Flow:
         self._spend("write", started)
         return {
             "files": files,
-            "ledger": {label: ledger.to_json() for label, ledger in self.ledger.items()},
+            "ledger": [[label, ledger.to_json()] for label, ledger in self.ledger.items()],
             "spans": spans.to_json() if spans else None,
             "seconds": self.seconds,
         }

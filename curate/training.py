@@ -1,0 +1,52 @@
+"""The last stage of a run: a model from its token shards, or the one that is there already."""
+
+import importlib
+import shutil
+from pathlib import Path
+from typing import Any
+
+from curate.plan import code
+from curate.recipe import settings_of
+from curate.run import Events
+from curate.store import digest, file_digest, write_atomic
+from trainer.settings import TrainSettings
+
+KEY = "key"
+
+
+def train(output: Path, settings: TrainSettings, events: Events) -> Any:
+    """Train on output/tokens into output/model; a model of other tokens or settings is replaced.
+
+    Returns the trainer's summary. A training that was cut off goes on from its checkpoint.
+    """
+    trainer = extra("trainer.train")
+    model = output / "model"
+    tokens = file_digest(output / "tokens" / "manifest.json")
+    key = digest({"tokens": tokens, "settings": settings_of(settings), "code": code()})
+    if not (model / KEY).exists() or (model / KEY).read_text() != key:
+        shutil.rmtree(model, ignore_errors=True)
+        shutil.copytree(output / "tokenizer", model)
+        write_atomic(model / KEY, key.encode())
+    events.begin("train model", settings.steps, "steps")
+    done = 0
+
+    def progress(state: Any) -> None:
+        nonlocal done
+        events.advance({"steps": state.step - done, "loss": 0})
+        done = state.step
+
+    summary = trainer.train(output / "tokens", model, settings, progress)
+    events.end()
+    return summary
+
+
+def sample(model: Path, prompt: str, **how: Any) -> str:
+    """What the model of a run writes after the prompt."""
+    module = extra("trainer.sample")
+    text: str = module.sample(model, prompt, module.Sampling(**how))
+    return text
+
+
+def extra(module: str) -> Any:
+    """A module that needs the extra `train`: torch is imported only by those who train."""
+    return importlib.import_module(module)

@@ -1,0 +1,155 @@
+"""Ray: the same bytes for any number of workers, lost workers and nodes, nothing on the network."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import threading
+import time
+from pathlib import Path
+
+import pytest
+
+from curate.pool import started
+from curate.sockets import listeners
+from tests.chaos.harness import RECIPE, digest
+from tests.chaos.zygote import Quiet
+from curate.run import Job, run
+from tests.crawl import write_crawl
+
+pytestmark = [pytest.mark.ray, pytest.mark.slow]
+
+
+def command(crawl: Path, output: Path, *options: str) -> list[str]:
+    start = [sys.executable, "-m", "curate", "run", str(RECIPE), "--output", str(output)]
+    return [*start, "--input", str(crawl), *options]
+
+
+@pytest.fixture(scope="module")
+def crawl(tmp_path_factory) -> Path:
+    folder = tmp_path_factory.mktemp("crawl")
+    write_crawl(folder, files=12, pages=40)
+    return folder
+
+
+@pytest.fixture(scope="module")
+def expected(crawl, tmp_path_factory) -> dict[str, str]:
+    output = tmp_path_factory.mktemp("run") / "output"
+    inputs = [str(crawl)]
+    run(Job(RECIPE.read_text(), "chaos.yaml", inputs, output, workers=0), Quiet())
+    return digest(output)
+
+
+@pytest.mark.parametrize("workers", [1, 2])
+def test_any_number_of_workers_writes_the_same_bytes(crawl, expected, tmp_path, workers):
+    done = subprocess.run(
+        command(crawl, tmp_path / "o", "--workers", str(workers)), capture_output=True, text=True
+    )
+    assert done.returncode in (0, 3), done.stderr
+    assert digest(tmp_path / "o") == expected
+
+
+def remote_workers(driver: int) -> list[int]:
+    """The processes of the driver's actors."""
+    found = []
+    for entry in Path("/proc").iterdir():
+        if not entry.name.isdigit():
+            continue
+        try:
+            name = (entry / "cmdline").read_bytes()
+            session = os.getsid(int(entry.name))
+        except OSError:
+            continue
+        if name.startswith(b"ray::RemoteWorker") and session == os.getsid(driver):
+            found.append(int(entry.name))
+    return found
+
+
+def pieces(output: Path) -> int:
+    folder = output / "work" / "pieces"
+    return len(list(folder.iterdir())) if folder.is_dir() else 0
+
+
+def wait_for(condition, seconds: float = 120.0) -> bool:
+    deadline = time.monotonic() + seconds
+    while time.monotonic() < deadline:
+        if condition():
+            return True
+        time.sleep(0.02)
+    return False
+
+
+def test_five_kills_of_workers_and_drivers_leave_no_trace(crawl, expected, tmp_path):
+    output = tmp_path / "o"
+    kills = 0
+    for round_ in range(4):
+        process = subprocess.Popen(
+            command(crawl, output, "--workers", "2"),
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.DEVNULL,
+            start_new_session=True,
+        )
+        have = pieces(output)
+        for _ in range(2):
+            if wait_for(lambda: remote_workers(process.pid) or process.poll() is not None, 60):
+                for victim in remote_workers(process.pid)[:1]:
+                    os.kill(victim, signal.SIGKILL)
+                    kills += 1
+            wait_for(lambda: pieces(output) > have or process.poll() is not None, 60)
+        if round_ < 2:
+            process.kill()
+            kills += 1
+        process.wait()
+        if process.returncode in (0, 3):
+            assert digest(output) == expected
+    assert kills >= 5
+    assert process.returncode in (0, 3)
+    assert digest(output) == expected
+
+
+def test_a_node_that_is_lost_in_the_middle_costs_nothing(crawl, expected, tmp_path):
+    cluster_module = pytest.importorskip("ray.cluster_utils")
+    cluster = cluster_module.Cluster(
+        initialize_head=True, head_node_args={"num_cpus": 1, "object_store_memory": 80 << 20}
+    )
+    output = tmp_path / "o"
+    try:
+        node = cluster.add_node(num_cpus=1, object_store_memory=80 << 20)
+        cluster.wait_for_nodes()
+        process = subprocess.Popen(
+            command(crawl, output, "--workers", "2", "--ray-address", cluster.address),
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+        )
+        assert wait_for(lambda: pieces(output) >= 2 or process.poll() is not None)
+        assert process.poll() is None, process.stdout.read()
+        cluster.remove_node(node, allow_graceful=False)
+        said, _ = process.communicate(timeout=300)
+        assert process.returncode in (0, 3), said
+    finally:
+        cluster.shutdown()
+    assert digest(output) == expected
+
+
+def test_a_local_ray_listens_on_loopback_only():
+    code = (
+        "import os, json\n"
+        "from curate.pool import started\n"
+        "from curate.sockets import listeners\n"
+        "with started(1, None):\n"
+        "    print(json.dumps([str(address) for address in listeners(os.getpid())]))\n"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    addresses = set(json.loads(done.stdout.splitlines()[-1]))
+    assert addresses
+    assert addresses <= {"127.0.0.1", "::1"}
+
+
+def test_the_check_of_sockets_sees_a_listener_on_all_interfaces():
+    import socket
+
+    with socket.create_server(("0.0.0.0", 0)):
+        assert any(not address.is_loopback for address in listeners(os.getpid()))
