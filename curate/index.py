@@ -102,7 +102,9 @@ def _keep_repeated(places: Offsets, count: int, repeats: Bytes, size: int) -> in
 
 
 @helper
-def _find_repeats(hashes: Hashes, repeats: Bytes, keys: Hashes, scratch: tuple[Offsets, ...]) -> None:
+def _find_repeats(
+    hashes: Hashes, repeats: Bytes, keys: Hashes, scratch: tuple[Offsets, ...]
+) -> None:
     """Write the size of the longest repetition at each word, growing repetitions word by word.
 
     n words are repeated only where two overlapping n - 1 are. In prose few words remain after the

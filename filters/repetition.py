@@ -1,0 +1,214 @@
+"""Gopher repetition rules: Rae et al. 2021, arXiv:2112.11446, table A1.
+
+Dialect: the paper. Words are what white space separates, and n-grams are equal if their words are.
+Lines are what newlines separate, paragraphs what two newlines or more do; both as datatrove 0.10.1
+cuts them. Characters are shares of all characters of the text. All bounds are the paper's and
+inclusive: it removes what exceeds them.
+"""
+
+import math
+
+import numpy as np
+
+from curate.column import Hashes, Offsets
+from curate.hashing import SEED, clear, first_seen, join
+from curate.kernel import Document, inlined
+from curate.signal import signal
+
+
+@inlined
+def _duplicates(hashes: Hashes, sizes: Offsets, keys: Hashes, slots: Offsets) -> tuple[int, int]:
+    """How many pieces occurred before, and how many characters these have."""
+    mask = clear(slots, len(hashes))
+    pieces, characters = 0, 0
+    for piece in range(len(hashes)):
+        keys[piece] = hashes[piece]
+        if first_seen(keys, piece, slots, mask) != piece:
+            pieces += 1
+            characters += sizes[piece]
+    return pieces, characters
+
+
+@signal(high=0.3)
+def duplicate_paragraphs(document: Document) -> float:
+    """Share of paragraphs that occurred before; undefined in an empty text."""
+    if document.characters == 0:
+        return math.nan
+    pieces = document.paragraphs
+    found, _ = _duplicates(pieces.hashes, pieces.characters, document.keys, document.slots)
+    return found / len(pieces.hashes)
+
+
+@signal(high=0.2)
+def duplicate_paragraph_characters(document: Document) -> float:
+    """Share of characters in paragraphs that occurred before; undefined in an empty text."""
+    if document.characters == 0:
+        return math.nan
+    pieces = document.paragraphs
+    _, found = _duplicates(pieces.hashes, pieces.characters, document.keys, document.slots)
+    return found / document.characters
+
+
+@signal(high=0.3)
+def duplicate_lines(document: Document) -> float:
+    """Share of lines that occurred before; blank lines between others do not count."""
+    if document.characters == 0:
+        return math.nan
+    hashes, sizes = document.lines.hashes, document.lines.characters
+    last = len(hashes) - 1
+    found, _ = _duplicates(hashes, sizes, document.keys, document.slots)
+    empty = 0
+    for line in range(last + 1):
+        empty += sizes[line] == 0
+    # Cut at runs of newlines, a text has an empty line only before its first or after its last.
+    ends = (sizes[0] == 0) + (last > 0 and sizes[last] == 0)
+    found -= max(empty - 1, 0) - max(ends - 1, 0)
+    return found / (last + 1 - empty + ends)
+
+
+@signal(high=0.2)
+def duplicate_line_characters(document: Document) -> float:
+    """Share of characters in lines that occurred before; undefined in an empty text."""
+    if document.characters == 0:
+        return math.nan
+    pieces = document.lines
+    _, found = _duplicates(pieces.hashes, pieces.characters, document.keys, document.slots)
+    return found / document.characters
+
+
+@inlined
+def _gram(hashes: Hashes, word: int, size: int) -> np.uint64:
+    hashed = SEED
+    for place in range(word, word + size):
+        hashed = join(hashed, hashes[place])
+    return hashed
+
+
+@inlined
+def _characters(sizes: Offsets, word: int, size: int) -> int:
+    characters = 0
+    for place in range(word, word + size):
+        characters += sizes[place]
+    return characters
+
+
+@inlined
+def _room(document: Document, size: int) -> int:
+    """An emptied table for the n-grams that occur twice; its size less one, or -1 without any."""
+    repeated = 0
+    for longest in document.repeats:
+        repeated += longest >= size
+    return clear(document.slots, repeated) if repeated > 0 else -1
+
+
+@inlined
+def _top_gram(document: Document, size: int) -> tuple[int, int]:
+    """Where the most frequent n-gram begins (of several the first), and how often it occurs.
+
+    The index knows which words begin an n-gram that occurs again, so only these are hashed.
+    """
+    mask = _room(document, size)
+    if mask < 0:
+        return 0, 1
+    keys, counts, repeats = document.keys, document.counts, document.repeats
+    for word in range(len(repeats)):
+        if repeats[word] >= size:
+            keys[word] = _gram(document.words.hashes, word, size)
+            counts[word] = 0
+            counts[first_seen(keys, word, document.slots, mask)] += 1
+    top, most = 0, 0
+    for word in range(len(repeats)):
+        if repeats[word] >= size and counts[word] > most:
+            top, most = word, counts[word]
+    return top, most
+
+
+@inlined
+def _top_share(document: Document, size: int) -> float:
+    if document.characters == 0:
+        return math.nan
+    if len(document.words.hashes) < size:
+        return 0.0
+    word, count = _top_gram(document, size)
+    # The words of an n-gram are joined by one space.
+    length = _characters(document.words.characters, word, size) + size - 1
+    return length * count / document.characters
+
+
+@signal(high=0.20)
+def top_2gram(document: Document) -> float:
+    """Share of characters in the most frequent pair of words, even if it occurs only once."""
+    return _top_share(document, 2)
+
+
+@signal(high=0.18)
+def top_3gram(document: Document) -> float:
+    """Share of characters in the most frequent three words, even if they occur only once."""
+    return _top_share(document, 3)
+
+
+@signal(high=0.16)
+def top_4gram(document: Document) -> float:
+    """Share of characters in the most frequent four words, even if they occur only once."""
+    return _top_share(document, 4)
+
+
+@inlined
+def _duplicate_share(document: Document, size: int) -> float:
+    """Share of characters in n-grams that occurred before, each word counted once.
+
+    As in datatrove, reading goes on behind an n-gram that occurred before, and what begins inside
+    it is not remembered. Spaces do not count.
+    """
+    if document.characters == 0:
+        return math.nan
+    mask = _room(document, size)
+    if mask < 0:
+        return 0.0
+    keys, repeats = document.keys, document.repeats
+    found, word = 0, 0
+    while word < len(repeats):
+        if repeats[word] >= size:
+            keys[word] = _gram(document.words.hashes, word, size)
+            if first_seen(keys, word, document.slots, mask) != word:
+                found += _characters(document.words.characters, word, size)
+                word += size
+                continue
+        word += 1
+    return found / document.characters
+
+
+@signal(high=0.15)
+def duplicate_5grams(document: Document) -> float:
+    """Share of characters in five words that occurred before together."""
+    return _duplicate_share(document, 5)
+
+
+@signal(high=0.14)
+def duplicate_6grams(document: Document) -> float:
+    """Share of characters in six words that occurred before together."""
+    return _duplicate_share(document, 6)
+
+
+@signal(high=0.13)
+def duplicate_7grams(document: Document) -> float:
+    """Share of characters in seven words that occurred before together."""
+    return _duplicate_share(document, 7)
+
+
+@signal(high=0.12)
+def duplicate_8grams(document: Document) -> float:
+    """Share of characters in eight words that occurred before together."""
+    return _duplicate_share(document, 8)
+
+
+@signal(high=0.11)
+def duplicate_9grams(document: Document) -> float:
+    """Share of characters in nine words that occurred before together."""
+    return _duplicate_share(document, 9)
+
+
+@signal(high=0.10)
+def duplicate_10grams(document: Document) -> float:
+    """Share of characters in ten words that occurred before together."""
+    return _duplicate_share(document, 10)
