@@ -53,7 +53,7 @@ def warc_records(stream: Stream, max_bytes: int) -> Iterator[Record]:
         if not stream.need(MAX_HEADER_BYTES):
             return
         size = _header_size(stream)
-        if size == 0 and stream.ended and begins_warc(stream.data[stream.at : stream.at + 5]):
+        if size == 0 and stream.ended and b"WARC/".startswith(stream.data[stream.at :][:5]):
             stream.need_joined(MAX_HEADER_BYTES)
             size = _header_size(stream)
         if size <= 0:
