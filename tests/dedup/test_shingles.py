@@ -1,7 +1,6 @@
 """Words and shingles against a plain twin; sketches against the exact Jaccard similarity."""
 
 import os
-import unicodedata
 from itertools import pairwise
 
 import numpy as np
@@ -15,50 +14,7 @@ from curate.dedup import shingles
 from curate.dedup.clusters import similarity
 from curate.dedup.shingles import CHECKS, NOTHING, PUNCTUATION, characters, folded, workspace
 
-UNSPACED = "\u0e01\u0e2b\u0f40\u1000\u1780\u3042\u30ab\u4e2d\u6587\ua000\U00020000"
 JIT_OFF = os.environ.get("NUMBA_DISABLE_JIT") == "1"
-
-
-def alone(character):
-    return ord(character) >= 0x20000 or any(
-        low <= ord(character) <= high
-        for low, high in [
-            *((0xE00, 0x109F), (0x1780, 0x17FF), (0x3040, 0x312F), (0x31F0, 0x31FF)),
-            *((0x3400, 0x4DBF), (0x4E00, 0xA4CF), (0xF900, 0xFAFF), (0xFF66, 0xFF9F)),
-        ]
-    )
-
-
-def kind(character):
-    code = ord(character)
-    if code >= 0x20000:
-        return "letter"
-    category = unicodedata.ucd_3_2_0.category(character)
-    if category.startswith("Z") or character in "\t\n\v\f\r\x1c\x1d\x1e\x1f\x85":
-        return "space"
-    young = 0x1F000 <= code <= 0x1FAFF or 0x2E00 <= code <= 0x2E7F or 0xFE00 <= code <= 0xFE0F
-    if young or category in ("Cc", "Cf", "Cs") or category[0] in "PS":
-        return "punctuation"
-    return "letter"
-
-
-def lower(character):
-    upper = unicodedata.ucd_3_2_0.category(character) in ("Lu", "Lt")
-    small = character.lower()
-    return small if upper and len(small) == 1 and ord(character) < 0x20000 else character
-
-
-def plain_words(text):
-    words = [""]
-    for character in text:
-        what = kind(character)
-        if what == "letter" and alone(character):
-            words += [lower(character), ""]
-        elif what == "letter":
-            words[-1] += lower(character)
-        elif what == "space":
-            words.append("")
-    return [word for word in words if word]
 
 
 def column_of(*rows):
@@ -72,11 +28,6 @@ def shingle_hashes(text, ngram=5, slots=64):
     data = frozen(np.frombuffer(text.encode("utf-8"), np.uint8))
     count = shingles.first_round(data, 0, len(data), space)
     return space.stored[:count].tolist()
-
-
-def plain_shingles(text, ngram=5):
-    words = plain_words(text)
-    return [tuple(words[i : i + ngram]) for i in range(len(words) - ngram + 1)]
 
 
 def jaccard(left, right):
@@ -99,15 +50,15 @@ def fold(raw, removed=NOTHING):
     return bytes(data[: offsets[-1]])
 
 
-def test_words_are_lower_case_and_without_punctuation():
-    assert plain_words("Don't  PANIC,\tÉcole—Ψυχή…") == ["dont", "panic", "écoleψυχή"]
+def test_words_are_lower_case_and_without_punctuation(plain):
+    assert plain.words("Don't  PANIC,\tÉcole—Ψυχή…") == ["dont", "panic", "écoleψυχή"]
     assert fold("Don't  PANIC,\tÉcole—Ψυχή…\n".encode(), PUNCTUATION).decode() == (
         "dont panic écoleψυχή"
     )
 
 
-def test_where_no_spaces_are_written_each_character_is_a_word():
-    assert plain_words("中文abc字") == ["中", "文", "abc", "字"]
+def test_where_no_spaces_are_written_each_character_is_a_word(plain):
+    assert plain.words("中文abc字") == ["中", "文", "abc", "字"]
     assert len(shingle_hashes("中文字典书籍")) == 2
 
 
@@ -118,21 +69,21 @@ def test_a_document_of_fewer_words_than_a_shingle_has_no_signature():
 
 
 @given(st.lists(st.sampled_from(["A", "b", "é", "É", "Я", "。", ",", " ", "\n", "\u200b", "𝒜"])))
-def test_shingles_are_those_of_the_plain_twin(parts):
+def test_shingles_are_those_of_the_plain_twin(plain, parts):
     text = "".join(parts)
-    assert_same_shingles(text)
+    assert_same_shingles(plain, text)
 
 
 @given(st.text(st.sampled_from("aB cD\t中ก\U00020000\u0301'") | st.characters(codec="utf-8")))
-def test_shingles_of_any_text_are_those_of_the_plain_twin(text):
-    assert_same_shingles(text)
+def test_shingles_of_any_text_are_those_of_the_plain_twin(plain, text):
+    assert_same_shingles(plain, text)
 
 
-def assert_same_shingles(text):
-    hashes, plain = shingle_hashes(text, 2), plain_shingles(text, 2)
-    assert len(hashes) == len(plain)
+def assert_same_shingles(plain, text):
+    hashes, tuples = shingle_hashes(text, 2), plain.shingles(text, 2)
+    assert len(hashes) == len(tuples)
     # One hash for each shingle, and one shingle for each hash.
-    assert len(set(zip(hashes, plain, strict=True))) == len(set(hashes)) == len(set(plain))
+    assert len(set(zip(hashes, tuples, strict=True))) == len(set(hashes)) == len(set(tuples))
 
 
 @given(st.binary(max_size=60))
@@ -149,9 +100,9 @@ def shingle_hashes_of_bytes(raw):
 
 
 @given(st.text(st.sampled_from("aÉ ,\n\u3000") | st.characters(codec="utf-8"), max_size=60))
-def test_folding_keeps_punctuation_and_joins_white_space(text):
-    plain = "".join(" " if kind(c) == "space" else lower(c) for c in text)
-    words = [word for word in plain.split(" ") if word]
+def test_folding_keeps_punctuation_and_joins_white_space(plain, text):
+    spaced = "".join(" " if plain.kind(c) == "space" else plain.lower(c) for c in text)
+    words = [word for word in spaced.split(" ") if word]
     assert fold(text.encode()).decode() == " ".join(words)
 
 
