@@ -190,7 +190,9 @@ class _Rows:
 
     def add(self, batch: Batch) -> None:
         """Take rows, and write every full group."""
-        self._waiting = pa.concat_tables([self._waiting, pa.Table.from_batches([batch])])
+        # A copy: rows that wait must not hold the buffers of a batch, and with them its text.
+        rows = pa.Table.from_batches([batch.take(pa.array(np.arange(batch.num_rows)))])
+        self._waiting = pa.concat_tables([self._waiting, rows])
         while len(self._waiting) >= ROW_GROUP:
             self._write(self._waiting.slice(0, ROW_GROUP))
             self._waiting = self._waiting.slice(ROW_GROUP)

@@ -110,6 +110,8 @@ class Run:
 
     def resume(self, fresh: Progress) -> None:
         """Go on from the checkpoint in the output folder, or begin."""
+        for leftover in self.output.glob(".*.tmp"):  # of a run that was killed while writing
+            leftover.unlink()
         self.done = read_checkpoint(self.output, self.model, self.optimizer, fresh)
         _cut_metrics(self.output / METRICS, self.done.step)
 

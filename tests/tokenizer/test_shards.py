@@ -10,7 +10,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from curate.errors import ShardError
@@ -115,6 +115,7 @@ def test_two_bytes_suffice_up_to_65536_ids() -> None:
 documents_of_ids = st.lists(st.lists(st.integers(1, 999), max_size=12), max_size=12)
 
 
+@settings(deadline=None)
 @given(st.lists(documents_of_ids, min_size=1, max_size=3), st.sampled_from([1000, 70_000]))
 def test_what_is_written_is_read_again(
     tmp_path_factory: pytest.TempPathFactory, parts: list[list[list[int]]], vocab_size: int
@@ -136,6 +137,7 @@ def test_what_is_written_is_read_again(
     shutil.rmtree(folder)
 
 
+@settings(deadline=None)
 @given(documents_of_ids, st.integers(1, 5))
 def test_the_bytes_do_not_depend_on_the_batches(
     tmp_path_factory: pytest.TempPathFactory, documents: list[list[int]], size: int

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from curate.errors import ShardError
@@ -33,6 +33,7 @@ def test_an_order_looks_random() -> None:
     assert abs(np.abs(np.diff(order(10_000, 3))).mean() / 10_000 - 1 / 3) < 0.02
 
 
+@settings(deadline=None)
 @given(st.integers(1, 300), st.integers(0, 2**64 - 1))
 def test_any_size_under_any_key_is_permuted(size: int, key: int) -> None:
     assert sorted(order(size, key)) == list(range(size))
@@ -53,6 +54,7 @@ def test_every_token_but_the_first_is_a_target_once_in_an_epoch(small_shards: Pa
     assert sorted(targets.ravel().tolist()) == sorted(stream.tolist())
 
 
+@settings(deadline=None)
 @given(first=st.integers(0, 10_000), sizes=st.lists(st.integers(1, 9), min_size=1, max_size=6))
 def test_samples_do_not_depend_on_where_a_run_was_cut_or_how_it_was_batched(
     small_shards: Path, first: int, sizes: list[int]

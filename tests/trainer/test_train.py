@@ -133,6 +133,15 @@ def test_a_torn_line_of_metrics_is_made_again(small_shards: Path, tmp_path: Path
     assert [step for step, _ in losses(folder)] == list(range(1, 13))
 
 
+def test_what_a_killed_writer_left_is_removed(small_shards: Path, tmp_path: Path) -> None:
+    with pytest.raises(CutError):
+        train(small_shards, tmp_path / "model", SMALL, cut_after(8))
+    (tmp_path / "model" / ".checkpoint.safetensors.4711.tmp").write_bytes(b"half")
+    train(small_shards, tmp_path / "model", SMALL, silent)
+    names = {path.name for path in (tmp_path / "model").iterdir()}
+    assert names == {*MODEL_FILES, "metrics.jsonl"}
+
+
 def test_other_tokens_are_refused(
     small_shards: Path, write_shards: WriteShards, tmp_path: Path
 ) -> None:
