@@ -615,10 +615,10 @@ def is_beyond(tree: Tree, measured: Positions, limits: Positions) -> bool:
     """Whether a limit is broken, so that the rest of the page does not matter."""
     if tree.now[TOP] + 1 >= len(tree.stack):
         measured[DEPTH] = limits[DEPTH] + 1
+    beyond = False
     for measure in range(DEPTH, REOPENED + 1):
-        if measured[measure] > limits[measure]:
-            return True
-    return False
+        beyond = beyond or measured[measure] > limits[measure]
+    return beyond
 
 
 @helper
