@@ -26,10 +26,10 @@ def main() -> None:
         ]
     seconds = {}
     for name, tagger in (("gopher_v1", GopherTagger()), ("c4_v1", C4Tagger())):
-        started = time.perf_counter()
+        started = time.process_time()
         for document in documents:
             tagger.predict(document)
-        seconds[name] = time.perf_counter() - started
+        seconds[name] = time.process_time() - started
     given.result.write_text(json.dumps({"seconds": seconds}), encoding="utf-8")
 
 

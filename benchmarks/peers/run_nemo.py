@@ -45,9 +45,9 @@ def main() -> None:
         # Each filter sees every text: a chain that drops would do less work than ours.
         batch = DocumentBatch(dataset_name="bench", data=texts.copy())
         stage = ScoreFilter(filter_obj=measure, text_field="text")
-        started = time.perf_counter()
+        started = time.process_time()
         stage.process(batch)
-        seconds[name] = time.perf_counter() - started
+        seconds[name] = time.process_time() - started
     given.result.write_text(json.dumps({"seconds": seconds}), encoding="utf-8")
 
 
