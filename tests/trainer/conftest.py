@@ -16,7 +16,7 @@ from trainer.model import torch
 torch.set_num_threads(1)
 
 
-def write(folder: Path, parts: list[list[list[int]]], vocab_size: int) -> Path:
+def write(folder: Path, parts: list[list[list[int]]], vocab_size: int, end: int) -> Path:
     summaries = []
     for number, documents in enumerate(parts):
         count = len(documents)
@@ -29,19 +29,21 @@ def write(folder: Path, parts: list[list[list[int]]], vocab_size: int) -> Path:
         tokens = np.array([i for ids in documents for i in ids], np.uint32)
         offsets = np.cumsum([0, *map(len, documents)]).astype(np.int64)
         batches = [(rows, tokens, offsets)]
-        summaries.append(write_part(folder, f"part-{number:05}", batches, vocab_size, 0))
-    (folder / "manifest.json").write_bytes(sealed(manifest(summaries, "w", vocab_size, 0)))
+        summaries.append(write_part(folder, f"part-{number:05}", batches, vocab_size, end))
+    (folder / "manifest.json").write_bytes(sealed(manifest(summaries, "w", vocab_size, end)))
     return folder
 
 
 @pytest.fixture
 def write_shards(tmp_path: Path) -> Callable[..., Path]:
-    """Shards of parts of documents given as lists of ids; id 0 is the end of text."""
+    """Shards of parts of documents given as lists of ids."""
 
-    def call(*parts: list[list[int]], vocab_size: int = 50, name: str = "tokens") -> Path:
+    def call(
+        *parts: list[list[int]], vocab_size: int = 50, end: int = 0, name: str = "tokens"
+    ) -> Path:
         folder = tmp_path / name
         folder.mkdir()
-        return write(folder, list(parts), vocab_size)
+        return write(folder, list(parts), vocab_size, end)
 
     return call
 
@@ -52,4 +54,4 @@ def small_shards(tmp_path_factory: pytest.TempPathFactory) -> Path:
     random = np.random.default_rng(0)
     documents = [random.integers(1, 50, random.integers(1, 40)).tolist() for _ in range(40)]
     folder = tmp_path_factory.mktemp("small")
-    return write(folder, [documents[:25], documents[25:]], 50)
+    return write(folder, [documents[:25], documents[25:]], 50, 0)

@@ -5,11 +5,15 @@ from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
+import pyarrow as pa
 import pytest
 
-from curate.errors import ModelError
+from curate.errors import CurateError, ModelError
+from tokenizer.encode import Encoder
+from tokenizer.reference import BYTES
+from tokenizer.vocabulary import Vocabulary
 from trainer.model import Llama, Shape, torch
-from trainer.sample import Sampling, continuation, load_model
+from trainer.sample import Sampling, continuation, load_model, sample
 from trainer.settings import TrainSettings
 from trainer.train import TrainProgress, train
 
@@ -94,3 +98,34 @@ def test_a_folder_without_a_model_is_told(small_shards: Path, tmp_path: Path) ->
     (tmp_path / "model" / "config.json").write_text(json.dumps(config | {"hidden_size": 32}))
     with pytest.raises(ModelError, match="not a model of ours"):
         load_model(tmp_path / "model")
+
+
+def test_a_model_folder_with_its_tokenizer_writes_text(
+    write_shards: Callable[..., Path], tmp_path: Path
+) -> None:
+    text = "Né à 東京 ☃"
+    vocabulary = Vocabulary(
+        tokens=tuple(BYTES),
+        merges=np.empty((0, 3), np.int32),
+        pattern="gpt2",
+        special_tokens={"<|endoftext|>": 256},
+    )
+    ids = Encoder(vocabulary).encode(pa.array([text]))[0].tolist()
+    folder = write_shards([ids] * 60, vocab_size=257, end=256)
+    settings = TrainSettings(
+        steps=100,
+        context=18,
+        batch=8,
+        layers=2,
+        width=32,
+        heads=2,
+        learning_rate=1e-2,
+        device="cpu",
+    )
+    train(folder, tmp_path / "model", settings, silent)
+    vocabulary.save(tmp_path / "model")
+    assert sample(tmp_path / "model", "Né à", Sampling(tokens=90, temperature=0)) == text
+    # Cut within the three bytes of a character, the rest is shown as what it is: no text.
+    assert sample(tmp_path / "model", "Né à", Sampling(tokens=2, temperature=0)) == "Né à \ufffd"
+    with pytest.raises(CurateError, match="prompt: empty"):
+        sample(tmp_path / "model", "", Sampling())
