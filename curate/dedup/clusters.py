@@ -6,6 +6,7 @@ from typing import Any, Literal, NamedTuple
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 import pyarrow.parquet as pq
 from numpy.typing import NDArray
 from scipy.sparse import coo_array
@@ -13,7 +14,7 @@ from scipy.sparse.csgraph import connected_components
 
 from curate.column import Hashes, Mask, Numbers, Positions
 from curate.kernel import helper
-from curate.schema import ID
+from curate.schema import DROPPED_BY, ID
 
 Places = NDArray[np.int32]  # the bucket of every document in every band, -1 where it is alone
 Keep = Literal["longest", "first"]
@@ -309,10 +310,14 @@ def unverified(order: Positions, places: Places, checks: Hashes) -> Kept:
     return Kept(of, similarities(checks, of))
 
 
-def verdicts(rows: Rows, kept: Kept, columns: dict[str, pa.Array]) -> list[pa.Table]:
-    """One table per shard: these columns and the id of the document that stays instead."""
-    others = binaries(rows.numbers(ID, "u1", 16)[kept.of], kept.dropped())
-    columns = {**columns, DUPLICATE_OF: others}
+def verdicts(rows: Rows, kept: Kept, reason: str, columns: dict[str, pa.Array]) -> list[pa.Table]:
+    """One table per shard: the verdict, the id of the document that stays, and these columns."""
+    dropped = kept.dropped()
+    columns = {
+        DROPPED_BY: pc.if_else(pa.array(dropped), reason, pa.scalar(None, pa.string())),
+        DUPLICATE_OF: binaries(rows.numbers(ID, "u1", 16)[kept.of], dropped),
+        **columns,
+    }
     spread = {name: rows.spread(column) for name, column in columns.items()}
     return [pa.table({name: spread[name][i] for name in spread}) for i in range(len(rows.sizes))]
 

@@ -13,7 +13,7 @@ from curate.column import Mask, View, view
 from curate.dedup import clusters
 from curate.dedup.clusters import Keep, Kept, Rows
 from curate.dedup.shingles import NOTHING, PUNCTUATION, characters, folded
-from curate.schema import BOUND, DROPPED_BY, ID, TEXT, VALUE, Batch
+from curate.schema import BOUND, ID, TEXT, VALUE, Batch
 
 REASON = "exact.duplicate"
 COPIES = "exact_copies"
@@ -59,12 +59,11 @@ class Exact:
         copies = kept.copies()[kept.of]
         dropped = kept.dropped()
         columns = {
-            DROPPED_BY: clusters.only(np.full(len(order), REASON), dropped, pa.string()),
             VALUE: clusters.only(copies, dropped, pa.float64()),
             BOUND: clusters.only(np.ones(len(order)), dropped, pa.float64()),
             COPIES: clusters.only(copies, ~dropped, pa.int32()),
         }
-        return clusters.verdicts(rows, kept, columns)
+        return clusters.verdicts(rows, kept, REASON, columns)
 
 
 def digests(texts: View) -> list[bytes]:

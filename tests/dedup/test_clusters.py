@@ -4,7 +4,7 @@ import os
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from curate.dedup import clusters
@@ -43,6 +43,7 @@ def plain_similarity(left, right):
     return max((15 * equal - both) / 14, 0) / either if equal else 0.0
 
 
+@settings(deadline=None)
 @given(st.lists(KEYS, max_size=20))
 def test_a_bucket_is_a_key_that_occurs_twice(keys):
     found = clusters.buckets(np.array(keys, np.uint64)).tolist()
@@ -51,6 +52,7 @@ def test_a_bucket_is_a_key_that_occurs_twice(keys):
     assert len(shared) == len({number for number, _ in shared}) == len({key for _, key in shared})
 
 
+@settings(deadline=None)
 @given(st.lists(st.tuples(KEYS, KEYS, KEYS), max_size=12))
 def test_components_are_those_of_all_pairs(keys):
     places = clusters.band_buckets(np.array(keys, np.uint64).reshape(-1, 3))
@@ -58,6 +60,7 @@ def test_components_are_those_of_all_pairs(keys):
     assert len(set(zip(found, plain, strict=True))) == len(set(found)) == len(set(plain))
 
 
+@settings(deadline=None)
 @given(st.permutations(range(6)), st.lists(st.integers(0, 2), min_size=6, max_size=6))
 def test_the_first_of_a_label_is_the_first_in_the_order(order, labels):
     found = clusters.first_of_each(np.array(labels), np.array(order))
@@ -77,6 +80,7 @@ def test_equal_checks_are_counted_and_chance_is_taken_off(share):
     assert found == pytest.approx(max(0, (15 * share - 1) / 14), abs=0.002)
 
 
+@settings(deadline=None)
 @given(st.integers(0, 2**32), st.floats(0, 1))
 def test_similarity_is_that_of_the_plain_twin_and_symmetric(seed, empty):
     random = np.random.default_rng(seed)

@@ -81,7 +81,9 @@ def test_the_hash_is_that_of_the_row_in_a_sliced_column():
     assert len(set(digests(view(column)))) == 3
 
 
-@settings(suppress_health_check=[HealthCheck.function_scoped_fixture], max_examples=50)
+@settings(
+    suppress_health_check=[HealthCheck.function_scoped_fixture], max_examples=50, deadline=None
+)
 @given(
     st.lists(st.sampled_from(["", "a", "A", "a ", "b"]), min_size=1, max_size=12),
     st.permutations(range(12)),

@@ -68,12 +68,14 @@ def test_a_document_of_fewer_words_than_a_shingle_has_no_signature():
     assert not keys[:3].any() and not checks[:3].any() and keys[3].all() and checks[3].any()
 
 
+@settings(deadline=None)
 @given(st.lists(st.sampled_from(["A", "b", "é", "É", "Я", "。", ",", " ", "\n", "\u200b", "𝒜"])))
 def test_shingles_are_those_of_the_plain_twin(plain, parts):
     text = "".join(parts)
     assert_same_shingles(plain, text)
 
 
+@settings(deadline=None)
 @given(st.text(st.sampled_from("aB cD\t中ก\U00020000\u0301'") | st.characters(codec="utf-8")))
 def test_shingles_of_any_text_are_those_of_the_plain_twin(plain, text):
     assert_same_shingles(plain, text)
@@ -86,6 +88,7 @@ def assert_same_shingles(plain, text):
     assert len(set(zip(hashes, tuples, strict=True))) == len(set(hashes)) == len(set(tuples))
 
 
+@settings(deadline=None)
 @given(st.binary(max_size=60))
 def test_bytes_that_are_no_utf8_are_removed_as_the_replacement_character_is(raw):
     replaced = raw.decode("utf-8", "replace")
@@ -99,6 +102,7 @@ def shingle_hashes_of_bytes(raw):
     return space.stored[: shingles.first_round(data, 0, len(data), space)].tolist()
 
 
+@settings(deadline=None)
 @given(st.text(st.sampled_from("aÉ ,\n\u3000") | st.characters(codec="utf-8"), max_size=60))
 def test_folding_keeps_punctuation_and_joins_white_space(plain, text):
     spaced = "".join(" " if plain.kind(c) == "space" else plain.lower(c) for c in text)
@@ -184,7 +188,7 @@ def test_a_very_long_document_is_estimated_as_well_as_a_short_one():
     assert abs((keys[0] == keys[1]).mean() - 0.5) < 0.13
 
 
-@settings(max_examples=20)
+@settings(max_examples=20, deadline=None)
 @given(st.integers(1, 40), st.integers(1, 3), st.integers(1, 30))
 def test_every_slot_is_filled_for_any_shape(bands, rows, words):
     counts, keys, _ = sketched([words_from(1, words)], bands, rows)
