@@ -78,7 +78,7 @@ def first_seen(keys: Hashes, item: int, slots: Offsets, mask: int) -> int:
     key = keys[item]
     slot = np.int64(key & np.uint64(mask))
     while slots[slot] != 0:
-        earlier = slots[slot] - 1
+        earlier = int(slots[slot] - 1)
         if keys[earlier] == key:
             return earlier
         slot = (slot + 1) & mask

@@ -1,4 +1,4 @@
-"""Where words, lines and paragraphs of a column of texts lie, cut once and shared by all signals."""
+"""Where words, lines and paragraphs of texts lie: cut once, shared by all signals."""
 
 import numpy as np
 
@@ -72,7 +72,8 @@ def _cut_lines(text: Bytes, lines: Spans, count: int) -> int:
         if text[at] == 10:
             count = _add(text, lines, count, start, at)
             start = at + 1
-    return _add(text, lines, count, start, len(text))
+    total: int = _add(text, lines, count, start, len(text))
+    return total
 
 
 @helper
@@ -86,7 +87,8 @@ def _cut_paragraphs(text: Bytes, lines: Spans, paragraphs: Spans, count: int) ->
             # The first newline of the run is the one that ends the line before.
             count = _add(text, paragraphs, count, start, place - 1) if start < place - 1 else count
             start = place + 1
-    return _add(text, paragraphs, count, start, end)
+    total: int = _add(text, paragraphs, count, start, end)
+    return total
 
 
 @helper

@@ -20,8 +20,8 @@ from curate.pool import Pool, Task, check, pool
 from curate.recipe import describe, parse
 from curate.store import WorkFolder, finished, owned, sealed
 from curate.store import describe as describe_file
-from tokenizer import shards, train
-from tokenizer.vocabulary import Vocabulary
+from tokenizer import shards, train, vocabulary
+
 
 Manifest = dict[str, Any]
 FORMAT = 1
@@ -303,7 +303,7 @@ class _Run:
         """Train the tokenizer from the pieces that all units counted, or load the one named."""
         counts = [self._work.path(piece, "pieces.parquet") for piece in pieces]
         if settings.load:
-            loaded = Vocabulary.load(Path(settings.load))
+            loaded = vocabulary.load(Path(settings.load))
             key = self._plan.tokenizer_key([loaded.fingerprint()])
         else:
             key = self._plan.tokenizer_key([self._digest(path) for path in counts])
@@ -324,7 +324,7 @@ class _Run:
     def _token_manifest(
         self, tokenizer: str, tasks: list[Task], texts: dict[str, bytes]
     ) -> dict[str, Any]:
-        vocabulary = Vocabulary.load(self._work.path(tokenizer))
+        words = vocabulary.load(self._work.path(tokenizer))
         parts = []
         for task in tasks:
             piece = self._piece(task["key"])
@@ -336,11 +336,11 @@ class _Run:
             facts = {**piece["part"], "name": part, "files": entries}
             parts.append(shards.PartSummary.from_json(facts))
         manifest = shards.manifest(
-            parts, vocabulary.fingerprint(), vocabulary.size, vocabulary.end_of_text
+            parts, words.fingerprint(), words.size, words.end_of_text
         )
         texts["tokens/manifest.json"] = sealed(manifest)
         return {name: manifest[name] for name in ("documents", "tokens", "bytes")} | {
-            "vocabulary": vocabulary.size
+            "vocabulary": words.size
         }
 
     # The ledger and the output folder

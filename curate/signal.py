@@ -16,7 +16,7 @@ import sys
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from types import ModuleType
-from typing import Self
+from typing import Any, Self
 
 import numpy as np
 
@@ -33,7 +33,7 @@ class Signal:
     """One number about one document; a document is kept where low <= number <= high."""
 
     name: str  # module and function: "gopher.word_count"
-    measure: Measure | ColumnMeasure
+    measure: Callable[..., Any]  # a Measure, or of a batch: a ColumnMeasure
     column: str | None  # what a kernel reads; None: the measure takes the batch itself
     low: float
     high: float
@@ -89,7 +89,7 @@ def _signal(
 def measured(signals: tuple[Signal, ...], batch: Batch) -> list[Numbers]:
     """What the signals measure on every row; each column is cut once for all of them."""
     indices: dict[str, Index] = {}
-    numbers = []
+    numbers: list[Numbers] = []
     for one in signals:
         if one.column is None:
             numbers.append(one.measure(batch))

@@ -25,9 +25,9 @@ from curate.recipe import Step, parse
 from curate.stage import Opened, Stage, kept, mark, with_column, without
 from curate.store import disk_errors, finished
 from filters.pii import scrub_text
-from tokenizer import pretokenize, shards, train
+from tokenizer import pretokenize, shards, train, vocabulary
 from tokenizer.encode import Encoder
-from tokenizer.vocabulary import Vocabulary
+
 
 Batch = schema.Batch
 Progress = Callable[[dict[str, int]], None]
@@ -103,8 +103,8 @@ class Worker:
 
     def _tokens(self, task: dict[str, Any], progress: Progress) -> dict[str, Any]:
         started = time.perf_counter()
-        vocabulary = Vocabulary.load(Path(task["tokenizer"]))
-        encoder = Encoder(vocabulary)
+        words = vocabulary.load(Path(task["tokenizer"]))
+        encoder = Encoder(words)
         folder = Path(task["scratch"])
 
         def encoded() -> Iterator[tuple[Batch, Any, Any]]:
@@ -114,7 +114,7 @@ class Worker:
                 progress({"documents": batch.num_rows, "kept": batch.num_rows})
                 yield batch, tokens, offsets
 
-        part = shards.write_part(folder, "part", encoded(), vocabulary.size, vocabulary.end_of_text)
+        part = shards.write_part(folder, "part", encoded(), words.size, words.end_of_text)
         seconds = {"encode tokens": time.perf_counter() - started}
         return {"part": part.to_json(), "files": finished(folder), "seconds": seconds}
 

@@ -63,9 +63,10 @@ def _space_size(first: int, second: int, third: int) -> int:
 @inlined
 def space_size(text: Bytes, at: int, end: int) -> int:
     """How many bytes the white space character has that begins here; 0 where none begins."""
-    second = np.int64(text[at + 1]) if at + 1 < end else np.int64(0)
-    third = np.int64(text[at + 2]) if at + 2 < end else np.int64(0)
-    return _space_size(np.int64(text[at]), second, third)
+    second = int(text[at + 1]) if at + 1 < end else 0
+    third = int(text[at + 2]) if at + 2 < end else 0
+    size: int = _space_size(int(text[at]), second, third)
+    return size
 
 
 @inlined
@@ -107,9 +108,10 @@ def _break_size(first: int, second: int, third: int) -> int:
 @inlined
 def break_size(text: Bytes, at: int, end: int) -> int:
     """How many bytes the line break has that begins here, as `str.splitlines` sees it; or 0."""
-    second = np.int64(text[at + 1]) if at + 1 < end else np.int64(0)
-    third = np.int64(text[at + 2]) if at + 2 < end else np.int64(0)
-    return _break_size(np.int64(text[at]), second, third)
+    second = int(text[at + 1]) if at + 1 < end else 0
+    third = int(text[at + 2]) if at + 2 < end else 0
+    size: int = _break_size(int(text[at]), second, third)
+    return size
 
 
 @inlined
@@ -127,10 +129,10 @@ def breaks(text: Bytes, at: int, end: int) -> int:
 def ends_with_break(text: Bytes) -> bool:
     """Whether the text ends with a line break, so that no line follows it."""
     end = len(text)
+    found = False
     for size in range(1, min(end, 3) + 1):
-        if break_size(text, end - size, end) == size:
-            return True
-    return False
+        found |= break_size(text, end - size, end) == size
+    return found
 
 
 @inlined
@@ -153,17 +155,17 @@ def characters(text: Bytes, start: int, end: int) -> int:
 @inlined
 def code_point(text: Bytes, at: int, end: int) -> int:
     """The code point of the character that begins here; -1 for a byte that begins none."""
-    first = np.int64(text[at])
+    first = int(text[at])
     if first < 0x80:
         return first
     if first < 0xC2 or first > 0xF4:
-        return np.int64(-1)
+        return -1
     size = 2 + (first >= 0xE0) + (first >= 0xF0)
     if at + size > end:
-        return np.int64(-1)
+        return -1
     code = first & (0x7F >> size)
     for place in range(at + 1, at + size):
-        code = code << 6 | np.int64(text[place]) & 0x3F
+        code = code << 6 | int(text[place]) & 0x3F
     return code
 
 
@@ -173,7 +175,7 @@ def last_code_point(text: Bytes, start: int, end: int) -> int:
     at = end - 1
     while at > start and not starts_character(text[at]):
         at -= 1
-    return code_point(text, at, end) if at >= start else np.int64(-1)
+    return code_point(text, at, end) if at >= start else -1
 
 
 @helper

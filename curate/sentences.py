@@ -1,0 +1,68 @@
+"""Where sentences end: by a rule that needs no list, no model and no language.
+
+A sentence ends with . ? ! … or a wide form of them, closing quotes and brackets behind it
+included, before white space or the end of its line (at once after a wide one); the rest of a line
+is one more.
+"""
+
+from curate.column import Bytes
+from curate.kernel import helper, inlined
+from curate.utf8 import code_point, may_be_space, space_size, starts_character
+
+_NO_END, _SOFT_END, _WIDE_END, _CLOSER = 0, 1, 2, 3
+
+
+@helper
+def _role(code: int) -> int:
+    """What a character is to the sentence that it may end."""
+    if code < 0x80:
+        if code == 46 or code == 63 or code == 33:
+            return _SOFT_END
+        return _CLOSER if code == 34 or code == 39 or code == 41 or code == 93 else _NO_END
+    if code == 0x2026:  # "…"
+        return _SOFT_END
+    if code == 0x3002 or code == 0xFF01 or code == 0xFF1F:  # "。！？"
+        return _WIDE_END
+    quote = code == 0x2019 or code == 0x201D or code == 0xBB  # "’”»"
+    wide = code == 0x300D or code == 0x300F or code == 0xFF09  # "」』）"
+    return _CLOSER if quote or wide else _NO_END
+
+
+_BETWEEN, _INSIDE, _AFTER_SOFT, _AFTER_WIDE = 0, 1, 2, 3
+
+
+@helper
+def _next_state(state: int, role: int) -> int:
+    if role == _WIDE_END or (role != _NO_END and state == _AFTER_WIDE):
+        return _AFTER_WIDE
+    if role == _SOFT_END or (role == _CLOSER and state == _AFTER_SOFT):
+        return _AFTER_SOFT
+    return _INSIDE
+
+
+@inlined
+def _may_end(byte: int) -> bool:
+    return (byte == 46) | (byte == 63) | (byte == 33) | ((byte >= 0xE2) & (byte <= 0xEF))
+
+
+@inlined
+def sentence_count(text: Bytes, start: int, end: int) -> int:
+    """How many sentences a line has."""
+    count, state, at = 0, _BETWEEN, start
+    while at < end:
+        if state == _INSIDE and not _may_end(text[at]):
+            at += 1
+            continue
+        if may_be_space(text[at]):
+            size = space_size(text, at, end)
+            if size > 0:
+                count += state >= _AFTER_SOFT
+                state = _BETWEEN if state >= _AFTER_SOFT else state
+                at += size
+                continue
+        if starts_character(text[at]):
+            before = state
+            state = _next_state(state, _role(code_point(text, at, end)))
+            count += before == _AFTER_WIDE and state != _AFTER_WIDE
+        at += 1
+    return count + (state != _BETWEEN)

@@ -1,0 +1,215 @@
+"""The command line on good input, on every bad one, and on a full disk."""
+
+import gzip
+import json
+import os
+import re
+import resource
+import subprocess
+import sys
+from pathlib import Path
+
+import pyarrow.parquet as pq
+import pytest
+
+from tests.chaos.harness import digest
+from tests.crawl import member, page, record, response, write_crawl
+
+RECIPE = """
+name: bad
+stages:
+  - html.Extract: {cpu_seconds: 1.0}
+  - filter: [gopher.word_count: {low: 5}, gopher.mean_word_length]
+  - exact.Exact
+  - minhash.MinHash
+  - pii.Scrub
+"""
+
+
+def curate(*arguments: object, **options) -> subprocess.CompletedProcess[str]:
+    command = [sys.executable, "-m", "curate", *map(str, arguments)]
+    return subprocess.run(command, capture_output=True, text=True, **options)
+
+
+@pytest.fixture
+def recipe(tmp_path: Path) -> Path:
+    path = tmp_path / "bad.yaml"
+    path.write_text(RECIPE)
+    return path
+
+
+def run(recipe: Path, *inputs: object, output: Path, **options):
+    wanted = [part for one in inputs for part in ("--input", one)]
+    return curate("run", recipe, *wanted, "--output", output, "--workers", 0, **options)
+
+
+def balance(output: Path) -> dict[str, int]:
+    """Documents by where they went; asserts that none is missing."""
+    ledger = json.loads((output / "ledger.json").read_text())
+    gone: dict[str, int] = {}
+    for stage in ledger["stages"]:
+        for reason, count in {**stage["dropped"], **stage["quarantined"]}.items():
+            gone[reason] = gone.get(reason, 0) + count["documents"]
+    kept = ledger["stages"][-1]["kept"]["documents"]
+    assert ledger["stages"][0]["entered"]["documents"] == kept + sum(gone.values())
+    tables = [pq.read_metadata(path).num_rows for path in output.glob("documents/*")]
+    assert sum(tables) == kept
+    for source in ledger["inputs"]:
+        spans = source["spans"]
+        assert spans["records"] + spans["faults"] + spans["padding"] == source["size"]
+    return {**gone, "kept": kept}
+
+
+def test_every_malformed_file_ends_in_a_balanced_ledger(shared, recipe, tmp_path):
+    done = run(recipe, shared / "crawl" / "malformed", output=tmp_path / "o")
+    assert "Traceback" not in done.stderr
+    assert done.returncode in (0, 3), done.stderr
+    counts = balance(tmp_path / "o")
+    assert counts["kept"] > 0
+    assert any(reason.startswith("warc.") for reason in counts)
+    assert not any(reason.startswith("http.crash") for reason in counts)
+
+
+def test_hostile_pages_cost_only_themselves(recipe, tmp_path):
+    bodies = {
+        "good-1": page(1),
+        "deep": "<div>" * 100_000 + "x",
+        "attributes": "<p " + " ".join(f"a{i}" for i in range(20_000)) + ">x",
+        "nul": "<p>" + "\0" * 1000 + " some words of text for the page to keep here",
+        "empty": "",
+        "comment": "<!--" * 100_000,
+        "good-2": page(2),
+    }
+    members = [member(response(f"https://a.example/{name}", body)) for name, body in bodies.items()]
+    bomb = gzip.compress(b"\0" * (100 << 20))
+    head = b"HTTP/1.1 200 OK\r\nContent-Type: text/html\r\nContent-Encoding: gzip\r\n\r\n"
+    members.append(member(record("response", "https://a.example/bomb", head + bomb, "application/http")))
+    twice = response("https://a.example/twice", page(3))
+    members += [member(twice), member(twice.replace(b"Page 3", b"Page 4"))]
+    lying = response("https://a.example/lying", page(5))
+    length = re.search(rb"Content-Length: \d+", lying)[0]
+    members.append(member(lying.replace(length, b"Content-Length: 99999999", 1)))
+    path = tmp_path / "hostile.warc.gz"
+    path.write_bytes(b"".join(members))
+    done = run(recipe, path, output=tmp_path / "o")
+    assert "Traceback" not in done.stderr, done.stderr
+    counts = balance(tmp_path / "o")
+    assert counts["html.too_deep"] == 1
+    assert counts["html.too_many_attributes"] == 1
+    assert counts["http.payload_too_large"] == 1
+    urls = pq.read_table(next((tmp_path / "o" / "documents").glob("*")))["url"].to_pylist()
+    assert {"https://a.example/good-1", "https://a.example/good-2"} <= set(urls)
+
+
+def test_bad_lines_of_jsonl_cost_only_themselves(recipe, tmp_path):
+    good = json.dumps({"text": "these are some words of a good line. " * 3, "url": "https://a"})
+    path = tmp_path / "lines.jsonl"
+    with path.open("wb") as file:
+        for line in (good, "[1,2]", "null", "{", '{"text": 5}', '{"url": "x"}', '{"text": ""}'):
+            file.write(line.encode() + b"\n")
+        file.write(b'{"text": "\xff\xfe"}\n')
+        file.write(b'{"text": "' + b"a" * (100 << 20) + b'"}\n')
+        file.write(good.replace("good", "fine").encode())
+    done = run(recipe, path, output=tmp_path / "o")
+    assert "Traceback" not in done.stderr, done.stderr
+    assert done.returncode == 3
+    counts = balance(tmp_path / "o")
+    assert counts["kept"] >= 1
+    assert sum(counts.values()) == 10
+
+
+def test_an_empty_file_is_told_and_the_others_are_read(recipe, tmp_path):
+    write_crawl(tmp_path / "crawl", files=1, pages=6)
+    (tmp_path / "crawl" / "empty.warc.gz").write_bytes(b"")
+    done = run(recipe, tmp_path / "crawl", output=tmp_path / "o")
+    assert done.returncode == 3
+    assert "empty.warc.gz: could not be read" in done.stderr
+    assert balance(tmp_path / "o")["kept"] > 0
+
+
+def test_a_path_that_is_not_there_is_told_without_a_traceback(recipe, tmp_path):
+    done = run(recipe, tmp_path / "no" / "such.warc.gz", output=tmp_path / "o")
+    assert done.returncode == 2
+    assert "such.warc.gz" in done.stderr
+    assert "Traceback" not in done.stderr
+
+
+def test_a_typo_in_a_recipe_is_told_with_its_place(recipe, tmp_path):
+    recipe.write_text(RECIPE.replace("gopher.word_count", "gopher.word_cuont"))
+    done = run(recipe, tmp_path, output=tmp_path / "o")
+    assert done.returncode == 2
+    assert "stages[1]: filter[0]: no signal 'gopher.word_cuont'" in done.stderr
+    assert "did you mean gopher.word_count?" in done.stderr
+
+
+def test_nothing_left_is_no_success(recipe, tmp_path):
+    write_crawl(tmp_path / "crawl", files=1, pages=3, damage=False)
+    recipe.write_text(RECIPE.replace("low: 5", "low: 99999"))
+    done = run(recipe, tmp_path / "crawl", output=tmp_path / "o")
+    assert done.returncode == 3
+    assert "nothing is left" in done.stderr
+
+
+def test_a_full_disk_is_told_and_the_run_goes_on_once_there_is_room(recipe, tmp_path):
+    write_crawl(tmp_path / "crawl", files=2, pages=20)
+    run(recipe, tmp_path / "crawl", output=tmp_path / "clean")
+
+    def small() -> None:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (6_000, 6_000))
+
+    inputs = (recipe, tmp_path / "crawl")
+    done = run(*inputs, output=tmp_path / "o", preexec_fn=small)
+    assert done.returncode == 4, done.stderr
+    assert "make room" in done.stderr
+    assert "Traceback" not in done.stderr
+    assert not (tmp_path / "o" / "manifest.json").exists()
+    assert run(*inputs, output=tmp_path / "o").returncode in (0, 3)
+    assert digest(tmp_path / "o") == digest(tmp_path / "clean")
+
+
+def test_plan_filters_recipes_models_and_help_say_something_useful():
+    for arguments, expected in (
+        (["--help"], "Example:"),
+        (["run", "--help"], "Example:"),
+        (["plan", "fineweb"], "gopher.word_count"),
+        (["filters", "gopher"], "gopher.mean_word_length"),
+        (["recipes"], "fineweb"),
+        (["models", "list"], "lid.176"),
+    ):
+        done = curate(*arguments)
+        assert done.returncode == 0, done.stderr
+        assert expected in done.stdout
+
+
+def test_explain_tells_a_documents_journey(recipe, tmp_path):
+    write_crawl(tmp_path / "crawl", files=1, pages=12)
+    run(recipe, tmp_path / "crawl", output=tmp_path / "o")
+    table = pq.read_table(next((tmp_path / "o" / "dropped").glob("*")))
+    identity = table["id"][0].as_py().hex()
+    done = curate("explain", tmp_path / "o", identity[:12])
+    assert done.returncode == 0, done.stderr
+    assert table["dropped_by"][0].as_py() in done.stdout
+    missing = curate("explain", tmp_path / "o", "ffffffffffff")
+    assert missing.returncode == 2
+    assert "Traceback" not in missing.stderr
+
+
+def test_a_second_process_without_ray_starts_at_once_and_never_imports_it(recipe, tmp_path):
+    write_crawl(tmp_path / "crawl", files=1, pages=4)
+    code = (
+        "import sys\nfrom curate import cli\n"
+        f"sys.argv = ['curate', 'run', {str(recipe)!r}, '--input', {str(tmp_path / 'crawl')!r}, "
+        f"'--output', {str(tmp_path / 'o')!r}, '--workers', '0']\n"
+        "try:\n    cli.main()\nexcept SystemExit:\n    pass\n"
+        "print([name for name in ('ray', 'torch', 'pandas') if name in sys.modules])\n"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+    assert done.stdout.splitlines()[-1] == "[]", done.stderr
+
+
+def test_a_terminal_cannot_be_steered_by_a_file_name(recipe, tmp_path):
+    path = tmp_path / "a\x1b]0;owned\x07.warc.gz"
+    path.write_bytes(b"")
+    done = run(recipe, path, output=tmp_path / "o")
+    assert "\x1b]0;" not in done.stderr + done.stdout
+    assert os.path.exists(tmp_path / "o" / "ledger.json")
