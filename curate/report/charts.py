@@ -1,0 +1,296 @@
+"""Charts as geometry: what is drawn where, in the units of an SVG's view box."""
+
+import math
+from collections.abc import Callable
+from dataclasses import dataclass
+from itertools import pairwise
+
+import numpy as np
+
+from curate.column import Numbers
+from curate.report.facts import SignalFacts
+from curate.report.sketch import Sketch
+
+WIDTH, HEIGHT, CURVE = 480.0, 132.0, 44.0
+BINS = 48
+# Beyond this ratio of the axis to the median, equal steps would squeeze most documents into a bar.
+SKEWED = 12.0
+
+Scale = Callable[[float], float]
+
+
+@dataclass(frozen=True)
+class Tick:
+    """A mark on an axis."""
+
+    x: float
+    label: str
+
+
+@dataclass(frozen=True)
+class Bin:
+    """A bin's place, and what there is to say about it."""
+
+    x: float
+    width: float
+    title: str
+
+
+@dataclass(frozen=True)
+class Bound:
+    """A bound as a line, its label on the side where there is room."""
+
+    x: float
+    label: str
+    anchor: str
+    # The side on which documents are dropped.
+    outside_x: float
+    outside_width: float
+
+
+@dataclass(frozen=True)
+class Histogram:
+    """Bars in layers from the ground up, bounds over them, and a curve below."""
+
+    layers: list[tuple[str, str]]  # class and path
+    bins: list[Bin]
+    bounds: list[Bound]
+    ticks: list[Tick]
+    highest: int
+    is_log: bool
+    curves: list[tuple[str, str]]  # class and path
+    beyond: str  # what lies beyond the ends of the axis, in words
+
+
+@dataclass(frozen=True)
+class Axis:
+    """From numbers to places between 0 and WIDTH; on a logarithmic one all below `low` is at 0."""
+
+    low: float
+    high: float
+    is_log: bool
+    is_whole: bool = False
+
+    def at(self, number: float) -> float:
+        """The place of a number; beyond the ends it is at the end."""
+        low, high = self._transformed(self.low), self._transformed(self.high)
+        share = (self._transformed(number) - low) / (high - low)
+        return WIDTH * min(max(share, 0.0), 1.0)
+
+    def edges(self, bins: int) -> Numbers:
+        """The edges of bins of equal width on the page; a whole number is never split."""
+        if self.is_whole:
+            return np.arange(self.low, self.high + 1)
+        low, high = self._transformed(self.low), self._transformed(self.high)
+        steps = np.linspace(low, high, bins + 1)
+        return np.power(10.0, steps) if self.is_log else steps
+
+    def ticks(self) -> list[Tick]:
+        """Round numbers along the axis."""
+        numbers = _decades(self) if self.is_log else _round_steps(self.low, self.high)
+        if self.is_whole:
+            numbers = [number for number in numbers if number == int(number)]
+        return [Tick(self.at(number), short(number)) for number in numbers]
+
+    def _transformed(self, number: float) -> float:
+        return math.log10(max(number, self.low)) if self.is_log else number
+
+
+def axis(numbers: Sketch, bounds: list[float]) -> Axis:
+    """An axis that shows nearly all numbers and every bound.
+
+    Few whole numbers get half a step more at both ends, so that each can have a bar of its own.
+    """
+    shown = [numbers.quantile(0.005), numbers.quantile(0.995), *bounds]
+    low, high = min(shown), max(shown)
+    positive = [number for number in (numbers.quantile(0.05), *bounds) if number > 0]
+    middle = numbers.quantile(0.5)
+    if low >= 0 and high > 1 and middle > 0 and high / middle > SKEWED and positive:
+        return Axis(min(positive) / 2, high * 1.2, True)
+    if low >= 0 and low < 0.25 * high:
+        low = 0.0
+    if high > 1 and _whole(numbers, [low, high]):
+        return Axis(math.floor(low) - 0.5, math.ceil(high) + 0.5, False, True)
+    if high <= low:  # all numbers are the same
+        low, high = low - 0.5, high + 0.5
+    margin = 0.03 * (high - low)
+    is_share = low >= 0 and high <= 1
+    return Axis(low, 1.0 if is_share and high > 0.9 else high + margin, False)
+
+
+def histogram(signal: SignalFacts) -> Histogram | None:
+    """The chart of a signal; None if no document has a number."""
+    everything = signal.all
+    if not everything.total:
+        return None
+    bounds = [bound for bound in (signal.low, signal.high) if math.isfinite(bound)]
+    scale = axis(everything, bounds)
+    edges = scale.edges(BINS)
+    parts = {
+        "kept": signal.kept,
+        "elsewhere": signal.dropped_elsewhere,
+        "here": signal.dropped_here,
+    }
+    counts = {name: _counts(sketch, edges) for name, sketch in parts.items()}
+    totals = counts["kept"] + counts["elsewhere"] + counts["here"]
+    highest = int(totals.max())
+    places = [scale.at(edge) for edge in edges.tolist()]
+    return Histogram(
+        layers=_layers(counts, places, highest),
+        bins=[
+            Bin(start, end - start, _title(edges, i, counts))
+            for i, (start, end) in enumerate(pairwise(places))
+            if totals[i]
+        ],
+        bounds=_bounds(signal, scale),
+        ticks=scale.ticks(),
+        highest=highest,
+        is_log=scale.is_log,
+        curves=_curves(signal, everything, scale),
+        beyond=_beyond(everything, edges, scale),
+    )
+
+
+def _whole(numbers: Sketch, ends: list[float]) -> bool:
+    """Whether all are whole numbers, and few enough for a bar each."""
+    few = ends[1] - ends[0] <= BINS
+    return few and bool(np.all(numbers.values == np.floor(numbers.values)))
+
+
+def _counts(sketch: Sketch, edges: Numbers) -> Numbers:
+    """Numbers in each bin; those beyond the axis are in the first and the last bin."""
+    open_ended = edges.copy()
+    open_ended[0], open_ended[-1] = -math.inf, math.inf
+    return sketch.between(open_ended).astype(np.float64)
+
+
+def _layers(counts: dict[str, Numbers], places: list[float], highest: int) -> list[tuple[str, str]]:
+    ground = np.zeros(len(places) - 1)
+    layers = []
+    for name, numbers in counts.items():
+        path = []
+        for i, number in enumerate(numbers.tolist()):
+            if number:
+                # At least half a unit high, so that a single document can be seen.
+                height = max(0.5, number / highest * HEIGHT)
+                bottom = HEIGHT - ground[i]
+                start, width = places[i] + 0.5, max(places[i + 1] - places[i] - 1, 0.8)
+                path.append(f"M{start:.1f} {bottom:.1f}v{-height:.1f}h{width:.1f}v{height:.1f}z")
+                ground[i] += height
+        layers.append((name, "".join(path)))
+    return layers
+
+
+def _title(edges: Numbers, i: int, counts: dict[str, Numbers]) -> str:
+    kept, elsewhere, here = (int(counts[name][i]) for name in ("kept", "elsewhere", "here"))
+    return (
+        f"{short(edges[i])} to {short(edges[i + 1])}: {kept:,} kept, {here:,} dropped by this, "
+        f"{elsewhere:,} by others"
+    )
+
+
+def _bounds(signal: SignalFacts, scale: Axis) -> list[Bound]:
+    bounds = []
+    aside = 0.5 if scale.is_whole else 0.0  # a bar that is kept lies on the inner side
+    if math.isfinite(signal.low):
+        x = scale.at(signal.low - aside)
+        anchor = "start" if x < 0.75 * WIDTH else "end"
+        bounds.append(Bound(x, f"≥ {short(signal.low)}", anchor, 0.0, x))
+    if math.isfinite(signal.high):
+        x = scale.at(signal.high + aside)
+        anchor = "end" if x > 0.25 * WIDTH else "start"
+        bounds.append(Bound(x, f"≤ {short(signal.high)}", anchor, x, WIDTH - x))
+    return bounds
+
+
+def _curves(signal: SignalFacts, everything: Sketch, scale: Axis) -> list[tuple[str, str]]:
+    """The share of measured documents that each bound would keep, were it at x."""
+    curves = []
+    finite = everything.total / signal.measured
+    up_to = np.cumsum(everything.counts) / everything.total * finite
+    edges = scale.edges(96).tolist()
+    for name, bound in (("low", signal.low), ("high", signal.high)):
+        if not math.isfinite(bound):
+            continue
+        points = []
+        for edge in edges:
+            if name == "high":
+                place = int(np.searchsorted(everything.values, edge, side="right"))
+                share = up_to[place - 1] if place else 0.0
+            else:
+                place = int(np.searchsorted(everything.values, edge, side="left"))
+                share = finite - (up_to[place - 1] if place else 0.0)
+            points.append(f"{scale.at(edge):.1f} {CURVE * (1 - share):.1f}")
+        curves.append((name, "M" + "L".join(points)))
+    return curves
+
+
+def _beyond(numbers: Sketch, edges: Numbers, scale: Axis) -> str:
+    below = int(numbers.counts[numbers.values < edges[0]].sum())
+    above = int(numbers.counts[numbers.values > edges[-1]].sum())
+    parts = []
+    if below:
+        what = "smaller or zero" if scale.is_log else "smaller"
+        parts.append(f"{below:,} {what}, in the first bar")
+    if above:
+        parts.append(f"{above:,} larger (up to {short(numbers.quantile(1.0))}), in the last bar")
+    return "; ".join(parts)
+
+
+def _round_steps(low: float, high: float) -> list[float]:
+    rough = (high - low) / 5
+    power = 10.0 ** math.floor(math.log10(rough))
+    step = next(power * factor for factor in (1, 2, 5, 10) if power * factor >= rough)
+    first = math.ceil(low / step - 1e-9)
+    return [i * step for i in range(first, math.floor(high / step + 1e-9) + 1)]
+
+
+def _decades(scale: Axis) -> list[float]:
+    first, last = math.floor(math.log10(scale.low)), math.ceil(math.log10(scale.high))
+    every = max(1, round((last - first) / 6))
+    decades = [10.0**power for power in range(first, last + 1, every)]
+    if last - first <= 2:
+        decades = sorted([*decades, *(3 * number for number in decades)])
+    return [number for number in decades if scale.low <= number <= scale.high]
+
+
+def short(number: float) -> str:
+    """A number in few characters: 12, 0.85, 3.2k, 1.5M."""
+    if not math.isfinite(number):
+        return "none" if math.isnan(number) else ("∞" if number > 0 else "−∞")
+    for limit, letter in ((1e9, "G"), (1e6, "M"), (1e4, "k")):
+        if abs(number) >= limit:
+            scaled = number / (1e3 if letter == "k" else limit)
+            return f"{scaled:.3g}{letter}"
+    text = f"{number:.4g}" if abs(number) < 100 else f"{number:,.0f}"
+    return text.replace("-", "−")
+
+
+def curve(points: list[tuple[int, float]], width: float, height: float) -> dict[str, object]:
+    """A line through these points, with its axes; at most 400 of them, averaged in groups."""
+    every = math.ceil(len(points) / 400)
+    groups = [points[i : i + every] for i in range(0, len(points), every)]
+    averaged = [(group[-1][0], sum(loss for _, loss in group) / len(group)) for group in groups]
+    finite = [(step, loss) for step, loss in averaged if math.isfinite(loss)]
+    if len(finite) < 2:
+        return {}
+    first, last = finite[0][0], finite[-1][0]
+    losses = [loss for _, loss in finite]
+    low, high = min(losses), max(losses)
+    margin = 0.05 * (high - low) or 0.5
+    low, high = low - margin, high + margin
+
+    def x(step: float) -> float:
+        return width * (step - first) / (last - first or 1)
+
+    def y(loss: float) -> float:
+        return height * (high - loss) / (high - low)
+
+    path = "M" + "L".join(f"{x(step):.1f} {y(loss):.1f}" for step, loss in finite)
+    return {
+        "path": path,
+        "xs": [Tick(x(tick), short(tick)) for tick in _round_steps(first, last)],
+        "ys": [Tick(y(tick), short(tick)) for tick in _round_steps(low, high)],
+        "first": finite[0],
+        "last": finite[-1],
+    }

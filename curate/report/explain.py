@@ -1,0 +1,222 @@
+"""One document's journey: the steps it reached, what was measured there, where it lies now."""
+
+import math
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
+
+from curate.errors import InputError, ShardError
+from curate.report.collect import STAGE, read_json
+from curate.schema import BOUND, DROPPED_BY, ID, QUARANTINED, TEXT, URL, VALUE
+from tokenizer.shards import load_offsets
+
+KEPT, DROPPED, FAULTY, NOT_REACHED = "kept", "dropped", "quarantined", "not reached"
+ID_DIGITS = 32
+MOST_NAMED = 5
+
+
+@dataclass(frozen=True)
+class Measured:
+    """A signal's number for this document; None where it was not measured."""
+
+    name: str
+    value: float | None
+    low: float
+    high: float
+
+    @property
+    def within(self) -> bool:
+        """Whether the number lies within the bounds; NaN lies within none."""
+        return self.value is not None and self.low <= self.value <= self.high
+
+
+@dataclass(frozen=True)
+class Step:
+    """What one stage did with the document."""
+
+    stage: str
+    outcome: str
+    reason: str = ""
+    value: float | None = None
+    bound: float | None = None
+    measured: tuple[Measured, ...] = ()
+
+
+@dataclass(frozen=True)
+class Place:
+    """Rows or tokens of a file of ours."""
+
+    file: str
+    first: int
+    count: int
+
+
+@dataclass(frozen=True)
+class Journey:
+    """All that is known of one document, without its text."""
+
+    id: str
+    facts: dict[str, Any]  # url, date, source, offset, language and the like, where known
+    steps: list[Step]
+    personal: dict[str, int] = field(default_factory=dict)  # replaced, by kind
+    text: Place | None = None  # row and bytes
+    tokens: Place | None = None
+
+
+@dataclass(frozen=True)
+class _Found:
+    file: Path
+    row: int  # of the file
+    values: dict[str, Any]
+
+
+def explain(folder: Path, identity: str) -> Journey:
+    """The journey of the document with this id, or a beginning of it that only one has, or URL.
+
+    Raises InputError where none or several match.
+    """
+    ledger, recipe = read_json(folder / "ledger.json"), read_json(folder / "recipe.json")
+    found = _one(folder, identity)
+    values = found.values
+    kept = found.file.parent.name == "documents"
+    size = values.pop(TEXT, None)
+    steps = _steps([stage["name"] for stage in ledger["stages"]], recipe, values, kept)
+    personal = {
+        name.removeprefix("pii_"): value
+        for name, value in values.items()
+        if name.startswith("pii_") and isinstance(value, int) and value
+    }
+    aside = {
+        ID,
+        STAGE,
+        *(DROPPED_BY, VALUE, BOUND, QUARANTINED),
+        "excerpt",
+        "bytes",
+        "content_type",
+    }
+    facts = {
+        name: value.hex() if isinstance(value, bytes) else value
+        for name, value in values.items()
+        if name not in aside and "." not in name and not name.startswith("pii_")
+    }
+    return Journey(
+        id=values[ID].hex(),
+        facts={name: value for name, value in facts.items() if value not in (None, "")},
+        steps=steps,
+        personal=personal,
+        text=Place(_name(folder, found.file), found.row, size or 0) if kept else None,
+        tokens=_tokens(folder, values[ID]) if kept else None,
+    )
+
+
+def _one(folder: Path, identity: str) -> _Found:
+    matches = []
+    for found in _matches(folder, identity.strip()):
+        matches.append(found)
+        if len(matches) > MOST_NAMED:
+            break
+    if not matches:
+        raise InputError(
+            f"{folder}: no document {identity!r}; give an id, the beginning of one, or a URL"
+        )
+    if len(matches) > 1:
+        ids = ", ".join(found.values[ID].hex() for found in matches[:MOST_NAMED])
+        more = " and more" if len(matches) > MOST_NAMED else ""
+        raise InputError(f"{folder}: {identity!r} could be {ids}{more}; give more of the id")
+    return matches[0]
+
+
+def _matches(folder: Path, identity: str) -> Iterator[_Found]:
+    prefix = identity.lower()
+    column = ID if len(prefix) <= ID_DIGITS and set(prefix) <= set("0123456789abcdef") else URL
+    for path in sorted([*folder.glob("documents/*.parquet"), *folder.glob("dropped/*.parquet")]):
+        try:
+            with pq.ParquetFile(path) as file:
+                yield from _rows(path, file, column, prefix if column == ID else identity)
+        except pa.ArrowInvalid as error:
+            raise ShardError(f"{path}: cannot be read: {error}") from error
+
+
+def _rows(path: Path, file: pq.ParquetFile, column: str, wanted: str) -> Iterator[_Found]:
+    if not wanted or column not in file.schema_arrow.names:
+        return
+    before = 0
+    for group in range(file.num_row_groups):
+        table = file.read_row_group(group, columns=[column], use_threads=False)
+        for row in _places(table.column(column), column, wanted):
+            yield _Found(path, before + row, _values(file, group, row))
+        before += table.num_rows
+
+
+def _places(values: pa.ChunkedArray, column: str, wanted: str) -> list[int]:
+    if column == URL:
+        found = pc.equal(values, wanted)
+    else:
+        # Whole bytes by Arrow; an odd last digit in Python.
+        whole = bytes.fromhex(wanted[: len(wanted) // 2 * 2])
+        found = pc.starts_with(values.cast(pa.binary()), whole)
+    places: list[int] = pc.indices_nonzero(pc.fill_null(found, False)).to_pylist()
+    if column == ID and len(wanted) % 2:
+        places = [place for place in places if values[place].as_py().hex().startswith(wanted)]
+    return places
+
+
+def _values(file: pq.ParquetFile, group: int, row: int) -> dict[str, Any]:
+    """The row's values; of the text only its size."""
+    table = file.read_row_group(group, use_threads=False).slice(row, 1)
+    if TEXT in table.column_names:
+        size = pc.binary_length(table.column(TEXT))
+        table = table.set_column(table.column_names.index(TEXT), TEXT, size)
+    values: dict[str, Any] = table.to_pylist()[0]
+    return values
+
+
+def _steps(
+    stages: list[str], recipe: dict[str, Any], values: dict[str, Any], kept: bool
+) -> list[Step]:
+    last = len(stages) if kept else stages.index(values[STAGE])
+    signals = {stage["name"]: stage.get("signals", []) for stage in recipe["stages"]}
+    steps = []
+    for index, stage in enumerate(stages):
+        if index > last:
+            steps.append(Step(stage, NOT_REACHED))
+            continue
+        measured = tuple(_measured(signal, values) for signal in signals.get(stage, []))
+        if index < last:
+            steps.append(Step(stage, KEPT, measured=measured))
+            continue
+        outcome = FAULTY if values.get(QUARANTINED) else DROPPED
+        verdict = (values[DROPPED_BY], values.get(VALUE), values.get(BOUND))
+        steps.append(Step(stage, outcome, *verdict, measured))
+    return steps
+
+
+def _measured(signal: dict[str, Any], values: dict[str, Any]) -> Measured:
+    low, high = signal.get("low"), signal.get("high")
+    return Measured(
+        signal["name"],
+        values.get(signal["name"]),
+        -math.inf if low is None else low,
+        math.inf if high is None else high,
+    )
+
+
+def _tokens(folder: Path, identity: bytes) -> Place | None:
+    for path in sorted((folder / "tokens").glob("*.docs.parquet")):
+        ids = pq.read_table(path, columns=["doc_id"]).column("doc_id")
+        row = pc.index(ids, pa.scalar(identity, ids.type)).as_py()
+        if row >= 0:
+            part = path.name.removesuffix(".docs.parquet")
+            offsets = load_offsets(path.with_name(f"{part}.offsets.npy"))
+            first, end = offsets[row : row + 2].tolist()
+            return Place(f"tokens/{part}.bin", first, end - first)
+    return None
+
+
+def _name(folder: Path, file: Path) -> str:
+    return file.relative_to(folder).as_posix()

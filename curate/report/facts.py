@@ -1,0 +1,128 @@
+"""What a report knows about a run: plain values, without a word on how they are shown."""
+
+from dataclasses import dataclass, field
+from typing import Any
+
+from curate.ledger import Count, Spans, StageLedger
+from curate.report.sketch import Sketch
+
+
+@dataclass(frozen=True)
+class Reason:
+    """Documents that one stage refused for one reason."""
+
+    stage: str
+    name: str
+    about: str
+    count: Count
+    entered: int  # documents that reached the stage
+    quarantined: bool
+
+
+@dataclass(frozen=True)
+class Source:
+    """One input: where its bytes and its documents went."""
+
+    name: str
+    spans: Spans
+    entered: int
+    kept: int
+    dropped: int
+    quarantined: dict[str, int]
+
+
+@dataclass
+class SignalFacts:
+    """One signal of the recipe: its bounds, and the numbers of all documents that it measured."""
+
+    name: str
+    stage: str
+    about: str
+    source: str
+    low: float
+    high: float
+    kept: Sketch = field(default_factory=Sketch)
+    dropped_here: Sketch = field(default_factory=Sketch)
+    dropped_elsewhere: Sketch = field(default_factory=Sketch)
+    undefined: int = 0
+    below: int = 0
+    above: int = 0
+
+    @property
+    def all(self) -> Sketch:
+        """Every document that was measured and has a number."""
+        return self.kept.plus(self.dropped_here, self.dropped_elsewhere)
+
+    @property
+    def measured(self) -> int:
+        """Every document that was measured, also those without a number."""
+        numbers = self.kept.total + self.dropped_here.total + self.dropped_elsewhere.total
+        return numbers + self.undefined
+
+
+@dataclass
+class Tally:
+    """Documents under one heading (a language, a host): how many were seen, how many stay."""
+
+    name: str
+    seen: int = 0
+    kept: int = 0
+
+
+@dataclass
+class Finds:
+    """Personal data of one kind in the documents that stay."""
+
+    kind: str
+    found: int = 0
+    documents: int = 0
+
+
+@dataclass(frozen=True)
+class Sample:
+    """A document to look at: scrubbed and cut. `reason` is empty for one that was kept."""
+
+    id: str
+    stage: str
+    reason: str
+    place: str  # host and path
+    language: str
+    value: float
+    bound: float
+    text: str
+
+
+@dataclass
+class Report:
+    """All that a page about a run shows."""
+
+    recipe: dict[str, Any]
+    stages: list[tuple[str, StageLedger]]
+    sources: list[Source]
+    tokens: dict[str, Any] | None
+    reasons: list[Reason]
+    signals: list[SignalFacts] = field(default_factory=list)
+    languages: list[Tally] = field(default_factory=list)
+    hosts: list[Tally] = field(default_factory=list)
+    lengths: Sketch = field(default_factory=Sketch)
+    clusters: dict[str, Sketch] = field(default_factory=dict)
+    finds: list[Finds] = field(default_factory=list)
+    samples: list[Sample] = field(default_factory=list)
+    losses: list[tuple[int, float]] = field(default_factory=list)
+    written: str = ""  # what the model wrote
+    times: dict[str, Any] = field(default_factory=dict)
+
+    @property
+    def bytes(self) -> int:
+        """Bytes of all inputs."""
+        return sum(source.spans.size for source in self.sources)
+
+    @property
+    def entered(self) -> Count:
+        """Documents that were read."""
+        return self.stages[0][1].entered if self.stages else Count()
+
+    @property
+    def kept(self) -> Count:
+        """Documents that every stage kept."""
+        return self.stages[-1][1].kept if self.stages else Count()

@@ -1,0 +1,144 @@
+"""The report and a document's journey in short, for a terminal."""
+
+import math
+from pathlib import Path
+
+from rich.console import Group, RenderableType
+from rich.table import Table
+from rich.text import Text
+
+from curate.report.charts import short
+from curate.report.collect import collect
+from curate.report.explain import DROPPED, FAULTY, KEPT, Journey, Step, explain
+from curate.report.facts import Report
+from curate.report.page import shown, size
+
+MOST_REASONS = 12
+BAR = 24
+STYLES = {KEPT: "green", DROPPED: "red", FAULTY: "magenta"}
+
+
+def summary(folder: Path) -> RenderableType:
+    """The report's funnel and its reasons."""
+    report = collect(folder, samples=0)
+    return Group(_headline(report), Text(), _funnel(report), Text(), _reasons(report))
+
+
+def journey(folder: Path, identity: str) -> RenderableType:
+    """What happened to one document, step by step."""
+    told = explain(folder, identity)
+    return Group(_facts(told), Text(), _steps(told), *_places(told))
+
+
+def _headline(report: Report) -> Text:
+    entered, kept = report.entered.documents, report.kept.documents
+    text = Text(f"{size(report.bytes)} read, ")
+    text.append(f"{entered:,} documents, ")
+    text.append(f"{kept:,} kept", "bold green")
+    text.append(f" ({kept / entered:.1%})" if entered else "")
+    if report.tokens:
+        text.append(f", {report.tokens['tokens']:,} tokens")
+    return text
+
+
+def _funnel(report: Report) -> Table:
+    table = Table("step", box=None, header_style="bold", pad_edge=False)
+    for name in ("documents", "dropped", "quarantined", "left"):
+        table.add_column(name, justify="right")
+    table.add_column("")
+    widest = max(1, report.entered.documents)
+    for name, stage in report.stages:
+        dropped, faults = (
+            sum(count.documents for count in book.values())
+            for book in (stage.dropped, stage.quarantined)
+        )
+        left = stage.kept.documents / widest
+        table.add_row(
+            plain(name),
+            f"{stage.entered.documents:,}",
+            f"{dropped:,}" if dropped else "",
+            Text(f"{faults:,}" if faults else "", "magenta"),
+            f"{left:.1%}",
+            Text("█" * round(BAR * left), "green"),
+        )
+    return table
+
+
+def _reasons(report: Report) -> Table:
+    table = Table("reason", "step", box=None, header_style="bold", pad_edge=False)
+    table.add_column("documents", justify="right")
+    table.add_column("of all", justify="right")
+    whole = max(1, report.entered.documents)
+    for reason in report.reasons[:MOST_REASONS]:
+        table.add_row(
+            Text(shown(reason.name), "magenta" if reason.quarantined else "red"),
+            plain(reason.stage),
+            f"{reason.count.documents:,}",
+            f"{reason.count.documents / whole:.1%}",
+        )
+    rest = report.reasons[MOST_REASONS:]
+    if rest:
+        number = sum(reason.count.documents for reason in rest)
+        table.add_row(f"{len(rest)} more", "", f"{number:,}", f"{number / whole:.1%}")
+    return table
+
+
+def plain(text: object) -> Text:
+    """Foreign text as it is: without markup, and with control characters as escapes."""
+    return Text(shown(text).replace("\n", "\\n"))
+
+
+def _facts(told: Journey) -> Table:
+    table = Table.grid(padding=(0, 2))
+    table.add_row("id", told.id)
+    for name, value in told.facts.items():
+        table.add_row(plain(name), plain(value))
+    return table
+
+
+def _steps(told: Journey) -> Table:
+    table = Table("step", "what happened", box=None, header_style="bold", pad_edge=False)
+    for name in ("number", "bounds"):
+        table.add_column(name, justify="right")
+    for step in told.steps:
+        table.add_row(plain(step.stage), *_verdict(step))
+        for measured in step.measured:
+            known = measured.value is not None
+            table.add_row(
+                Text(f"  {measured.name}", "dim"),
+                "" if measured.within or not known else Text("out of bounds", "red"),
+                short(measured.value) if measured.value is not None else "",
+                _bounds(measured.low, measured.high),
+            )
+    return table
+
+
+def _verdict(step: Step) -> tuple[Text, str, str]:
+    outcome = Text(step.outcome, STYLES.get(step.outcome, "dim"))
+    if step.reason:
+        outcome.append(f": {shown(step.reason)}")
+    value = "" if step.value is None else short(step.value)
+    return outcome, value, "" if step.bound is None else short(step.bound)
+
+
+def _bounds(low: float, high: float) -> str:
+    if math.isinf(low) and math.isinf(high):
+        return ""
+    if math.isinf(high):
+        return f"≥ {short(low)}"
+    return f"≤ {short(high)}" if math.isinf(low) else f"{short(low)} to {short(high)}"
+
+
+def _places(told: Journey) -> list[RenderableType]:
+    lines: list[RenderableType] = []
+    if told.personal:
+        kinds = ", ".join(f"{number} {kind}" for kind, number in told.personal.items())
+        lines.append(Text(f"\npersonal data replaced: {kinds}"))
+    if told.text:
+        lines.append(
+            Text(f"\ntext: {told.text.file}, row {told.text.first:,}, {told.text.count:,} bytes")
+        )
+    if told.tokens:
+        first, end = told.tokens.first, told.tokens.first + told.tokens.count
+        lines.append(Text(f"tokens: {told.tokens.file}, {first:,} to {end:,}"))
+    return lines
