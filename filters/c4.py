@@ -1,27 +1,25 @@
 """C4 rules: Raffel et al. 2020, arXiv:1910.10683, section 2.2, as datatrove 0.10.1 applies them.
 
-Dialect: lines are those of `str.splitlines`, words what white space separates. A sentence ends with
-. ? ! or a wide form of them, closing quotes and brackets behind it included, before white space or
-the end of its line (at once after a wide one); what is left of a line is one more. (C4 and
-datatrove ask trained or listed splitters.) Lower case is that of ASCII, and so are the digits.
+Dialect: lines are those of `str.splitlines`, words what white space separates, sentences what
+curate/sentences.py says (C4 and datatrove ask trained or listed splitters). Lower case is that of
+ASCII, and so are the digits of citations.
 """
 
 import math
-from dataclasses import astuple, dataclass
+from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 import numpy as np
-import pyarrow as pa
 import pyarrow.compute as pc
 
-from curate.column import Bytes, Mask, Offsets, View, strings, view
+from curate.column import Bytes, Offsets, View, strings, view
 from curate.kernel import Document, helper, inlined
 from curate.schema import TEXT, Batch
+from curate.sentences import sentence_count
 from curate.signal import signal
 from curate.stage import mark, with_column
 from curate.utf8 import (
     break_size,
-    code_point,
     line_end,
     may_be_space,
     skip_space,
@@ -65,7 +63,7 @@ def _occurs(text: Bytes, at: int, end: int, phrase: int) -> bool:
     if at + last - first > end:
         return False
     for place in range(first, last):
-        byte = np.int64(text[at + place - first])
+        byte = int(text[at + place - first])
         if (byte | 32 if 65 <= byte <= 90 else byte) != _LETTERS[place]:
             return False
     return True
@@ -95,66 +93,7 @@ def _ends_line(text: Bytes, start: int, end: int) -> bool:
     last = text[end - 1]
     if last == 46:
         return not (end - 3 >= start and text[end - 2] == 46 and text[end - 3] == 46)
-    return last == 63 or last == 33 or last == 34 or last == 39
-
-
-_NO_END, _SOFT_END, _WIDE_END, _CLOSER = 0, 1, 2, 3
-
-
-@helper
-def _role(code: int) -> int:
-    """What a character is to the sentence that it may end."""
-    if code < 0x80:
-        if code == 46 or code == 63 or code == 33:
-            return _SOFT_END
-        return _CLOSER if code == 34 or code == 39 or code == 41 or code == 93 else _NO_END
-    if code == 0x2026:  # "…"
-        return _SOFT_END
-    if code == 0x3002 or code == 0xFF01 or code == 0xFF1F:  # "。！？"
-        return _WIDE_END
-    quote = code == 0x2019 or code == 0x201D or code == 0xBB  # "’”»"
-    wide = code == 0x300D or code == 0x300F or code == 0xFF09  # "」』）"
-    return _CLOSER if quote or wide else _NO_END
-
-
-_BETWEEN, _INSIDE, _AFTER_SOFT, _AFTER_WIDE = 0, 1, 2, 3
-
-
-@helper
-def _next_state(state: int, role: int) -> int:
-    if role == _WIDE_END or (role != _NO_END and state == _AFTER_WIDE):
-        return _AFTER_WIDE
-    if role == _SOFT_END or (role == _CLOSER and state == _AFTER_SOFT):
-        return _AFTER_SOFT
-    return _INSIDE
-
-
-@inlined
-def _may_end(byte: int) -> bool:
-    return (byte == 46) | (byte == 63) | (byte == 33) | ((byte >= 0xE2) & (byte <= 0xEF))
-
-
-@inlined
-def _sentences(text: Bytes, start: int, end: int) -> int:
-    """How many sentences a line has."""
-    count, state, at = 0, _BETWEEN, start
-    while at < end:
-        if state == _INSIDE and not _may_end(text[at]):
-            at += 1
-            continue
-        if may_be_space(text[at]):
-            size = space_size(text, at, end)
-            if size > 0:
-                count += state >= _AFTER_SOFT
-                state = _BETWEEN if state >= _AFTER_SOFT else state
-                at += size
-                continue
-        if starts_character(text[at]):
-            before = state
-            state = _next_state(state, _role(code_point(text, at, end)))
-            count += before == _AFTER_WIDE and state != _AFTER_WIDE
-        at += 1
-    return count + (state != _BETWEEN)
+    return bool(last == 63 or last == 33 or last == 34 or last == 39)
 
 
 @signal(low=5)
@@ -164,7 +103,7 @@ def sentences(document: Document) -> float:
     count, start = 0, 0
     while start < end:
         stop = line_end(text, start, end)
-        count += _sentences(text, start, stop)
+        count += sentence_count(text, start, stop)
         start = stop + (break_size(text, stop, end) if stop < end else 0)
     return float(count)
 
@@ -185,7 +124,7 @@ def lorem_ipsum(document: Document) -> float:
 
 
 @signal(high=0)
-def curly_brackets(document: Document) -> float:
+def curly_bracket(document: Document) -> float:
     """How many opening curly brackets there are."""
     return _phrase_count(document, 2)
 
@@ -238,3 +177,189 @@ def third_longest_line(document: Document) -> float:
         elif size > third:
             third = size
     return float(third)
+
+
+class _Rules(NamedTuple):
+    """The settings of Lines, as its kernel takes them."""
+
+    terminal_punctuation: bool
+    citations: bool
+    min_words: int
+    max_word_length: int
+    min_sentences: int
+    kinds: int  # of phrases that drop their line or document
+
+
+_EDIT = np.frombuffer(b"[edit]", np.uint8).copy()
+_NEEDED = np.frombuffer(b"[citation needed]", np.uint8).copy()
+
+
+@inlined
+def _starts_with(text: Bytes, at: int, phrase: Bytes) -> bool:
+    same = at + len(phrase) <= len(text)
+    place = 0
+    while same and place < len(phrase):
+        same = bool(text[at + place] == phrase[place])
+        place += 1
+    return same
+
+
+@inlined
+def _citation_size(text: Bytes, at: int) -> int:
+    """How many bytes the citation has that begins here: [12], [], [edit], [citation needed]."""
+    place = at + 1
+    while place < len(text) and 48 <= text[place] <= 57:
+        place += 1
+    if place < len(text) and text[place] == 93:
+        return place + 1 - at
+    if _starts_with(text, at, _EDIT):
+        return len(_EDIT)
+    return len(_NEEDED) if _starts_with(text, at, _NEEDED) else 0
+
+
+@inlined
+def _copied(line: Bytes, out: Bytes, to: int, citations: bool) -> int:
+    """Copy a line, without its citations if they are to go; return where the copy ends."""
+    at = 0
+    while at < len(line):
+        size = _citation_size(line, at) if citations and line[at] == 91 else 0
+        if size == 0:
+            out[to] = line[at]
+            to += 1
+        at += max(size, 1)
+    return to
+
+
+@inlined
+def _has_good_words(line: Bytes, rules: _Rules) -> bool:
+    """Whether a stripped line has enough words, and none that is too long."""
+    words, at, end = 0, 0, len(line)
+    while at < end:
+        size = 0
+        while at < end and not (may_be_space(line[at]) and space_size(line, at, end) > 0):
+            size += starts_character(line[at])
+            at += 1
+        if size > rules.max_word_length:
+            return False
+        words += 1
+        at = skip_space(line, at, end)
+    return words >= rules.min_words
+
+
+_LINE = -1
+
+
+@inlined
+def _dropped(out: Bytes, start: int, end: int, rules: _Rules) -> int:
+    """What the phrases of a line drop: 0 nothing, _LINE the line, a kind the document."""
+    kinds = _kinds(out, start, end) & rules.kinds
+    if kinds & _LOREM_IPSUM:
+        return _LOREM_IPSUM
+    if kinds & _JAVASCRIPT:
+        return _LINE
+    if kinds & _CURLY_BRACKET:
+        return _CURLY_BRACKET
+    return _LINE if kinds & _POLICY else 0
+
+
+@helper
+def _write_lines(text: Bytes, out: Bytes, to: int, rules: _Rules) -> tuple[int, int, int]:
+    """Write the lines to keep; return where they end, what drops the document, its sentences."""
+    start, end, sentences = 0, len(text), 0
+    while start < end:
+        stop = line_end(text, start, end)
+        first = skip_space(text, start, stop)
+        line = text[first : skip_space_back(text, first, stop)]
+        start = stop + (break_size(text, stop, end) if stop < end else 0)
+        if not _has_good_words(line, rules):
+            continue
+        last = _copied(line, out, to, rules.citations)
+        if rules.terminal_punctuation and not _ends_line(out, to, last):
+            continue
+        dropped = _dropped(out, to, last, rules)
+        if dropped > 0:
+            return to, dropped, sentences
+        if dropped == 0:
+            sentences += sentence_count(out, to, last)
+            out[last] = 10
+            to = last + 1
+    return to, 0, sentences
+
+
+@inlined
+def _stripped(out: Bytes, start: int, end: int) -> int:
+    """Move the stripped text to the start; return where it ends."""
+    first = skip_space(out, start, end)
+    last = skip_space_back(out, first, end)
+    for place in range(first, last):
+        out[start + place - first] = out[place]
+    return start + last - first
+
+
+@helper
+def _rewrite(text: View, rules: _Rules, out: View, dropped: Bytes, sentences: Offsets) -> None:
+    """Write all texts: rewritten, or as they were where the document is dropped."""
+    for row in range(len(dropped)):
+        own = text.data[text.offsets[row] : text.offsets[row + 1]]
+        start = out.offsets[row]
+        end, dropped[row], sentences[row] = _write_lines(own, out.data, start, rules)
+        if dropped[row] > 0 or sentences[row] < rules.min_sentences:
+            end = _copied(own, out.data, start, False)
+        else:
+            end = _stripped(out.data, start, end)
+        out.offsets[row + 1] = end
+
+
+@dataclass(frozen=True)
+class Lines:
+    """Rewrites the text to the lines that C4 keeps, and marks the documents that it drops.
+
+    A dropped document keeps its text. As in datatrove, only lines that pass the rules before it
+    can drop their document: a bracket in a line without an end does not.
+    """
+
+    terminal_punctuation: bool = True  # FineWeb switches this off
+    citations: bool = True  # remove [12], [edit] and the like from lines
+    min_words: int = 3  # in a line
+    max_word_length: int = 1000  # characters; a line with a longer one goes
+    min_sentences: int = 5  # in what is left of the document
+    lorem_ipsum: bool = True
+    javascript: bool = True
+    curly_bracket: bool = True
+    policy: bool = True  # cookies, privacy policy, terms of use
+
+    def __call__(self, batch: Batch) -> Batch:
+        column = batch.column(TEXT)
+        text = view(column)
+        rows = len(column)
+        # One byte more: the newline behind the last line, before it is stripped.
+        size = int(text.offsets[-1]) - int(text.offsets[0]) + 1
+        out = View(np.empty(size, np.uint8), np.zeros(rows + 1, np.int32))
+        dropped, sentences = np.zeros(rows, np.uint8), np.zeros(rows, np.int32)
+        _rewrite(text, self._rules(), out, dropped, sentences)
+        written = strings(out.data[: out.offsets[-1]], out.offsets)
+        batch = with_column(batch, TEXT, pc.if_else(column.is_null(), None, written))
+        for kind, reason in (
+            (_LOREM_IPSUM, "c4.lorem_ipsum"),
+            (_CURLY_BRACKET, "c4.curly_bracket"),
+        ):
+            batch = mark(batch, dropped == kind, reason)
+        too_few = sentences < self.min_sentences
+        number = sentences.astype(np.float64)
+        return mark(batch, too_few, "c4.sentences", value=number, bound=self.min_sentences)
+
+    def _rules(self) -> _Rules:
+        kinds = (
+            _LOREM_IPSUM * self.lorem_ipsum
+            | _JAVASCRIPT * self.javascript
+            | _CURLY_BRACKET * self.curly_bracket
+            | _POLICY * self.policy
+        )
+        return _Rules(
+            self.terminal_punctuation,
+            self.citations,
+            self.min_words,
+            self.max_word_length,
+            self.min_sentences,
+            kinds,
+        )

@@ -28,7 +28,7 @@ TERMINAL = _code_points("terminal_punctuation.txt")  # sorted
 @inlined
 def _is_blank(document: Document, line: int) -> bool:
     end = document.lines.ends[line]
-    return skip_space(document.text, document.lines.starts[line], end) == end
+    return bool(skip_space(document.text, document.lines.starts[line], end) == end)
 
 
 @helper

@@ -63,7 +63,7 @@ def duplicate_lines(document: Document) -> float:
     # Cut at runs of newlines, a text has an empty line only before its first or after its last.
     ends = (sizes[0] == 0) + (last > 0 and sizes[last] == 0)
     found -= max(empty - 1, 0) - max(ends - 1, 0)
-    return found / (last + 1 - empty + ends)
+    return float(found / (last + 1 - empty + ends))
 
 
 @signal(high=0.2)

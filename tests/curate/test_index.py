@@ -30,7 +30,8 @@ TEXTS = st.lists(PROSE | st.text(max_size=30), max_size=5)
 def pieces(text: str, spans, offsets, row: int) -> list[str]:
     data = text.encode()
     first, last = offsets[row], offsets[row + 1]
-    found = [data[a:b].decode() for a, b in zip(spans.starts, spans.ends, strict=True)][first:last]
+    own = zip(spans.starts[first:last], spans.ends[first:last], strict=True)
+    found = [data[start:end].decode() for start, end in own]
     assert [len(piece) for piece in found] == spans.characters[first:last].tolist()
     assert len(set(found)) == len(set(spans.hashes[first:last].tolist()))
     return found
