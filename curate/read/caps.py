@@ -37,46 +37,57 @@ CLOSES_P = 64
 BREAKOUT = 128  # ends an <svg> or <math> that it stands in
 MARKER = 256  # formatting does not leak out of it
 
-# Elements with a rule of their own; the order of CELL, ROW and SECTION is their nesting.
-OTHER, CELL, ROW, SECTION, TABLE, PARAGRAPH, ITEM, TERM, HEADING, ANCHOR = range(10)
-NOBR, BUTTON, OPTION, FORM, LIST, FOREIGN, INTEGRATION, TITLE, PLAINTEXT = range(10, 19)
-KNOWN_CODES = 19
+# Elements with a rule of their own; those of tables stand in the order of their nesting.
+OTHER, TD, TH, CAPTION, ROW, TBODY, THEAD, TFOOT, TABLE, PARAGRAPH = range(10)
+ITEM, DT, DD, HEADING, ANCHOR, NOBR, BUTTON, OPTION, OPTGROUP, FORM = range(10, 20)
+UL, OL, FOREIGN, INTEGRATION, TITLE, PLAINTEXT = range(20, 26)
+KNOWN_CODES = 26
 CODES = 256  # the rest are told apart by hash
 
 SPECIAL_BLOCK = SPECIAL | BLOCK
-_PLAIN_BLOCK = (
-    "article aside blockquote center details dialog dir fieldset figcaption figure footer header "
-    "hgroup main menu nav search section summary listing pre dl"
+_SECTIONS = (
+    "article aside details dialog dir fieldset figcaption figure footer header hgroup main nav "
+    "search section summary"
 )
 _NAMES = (
     ("area base basefont bgsound col frame input keygen link param source track wbr", OTHER, VOID),
-    ("br embed img meta body html head", OTHER, VOID | BREAKOUT),
+    ("br embed img meta body head", OTHER, VOID | BREAKOUT),
     ("hr", OTHER, VOID | CLOSES_P | BREAKOUT),
-    ("colgroup image", OTHER, VOID),
+    ("colgroup image html", OTHER, VOID),
     ("script style textarea iframe noembed noframes", OTHER, RAW),
     ("xmp", OTHER, RAW | CLOSES_P),
     ("title", TITLE, RAW),
     ("plaintext", PLAINTEXT, RAW | CLOSES_P),
-    ("b big code em i small strike strong tt u font s", OTHER, ACTIVE | BREAKOUT),
+    ("b big code em i small strike strong tt u s", OTHER, ACTIVE | BREAKOUT),
+    ("font", OTHER, ACTIVE),
     ("span sub sup var ruby", OTHER, BREAKOUT),
     ("a", ANCHOR, ACTIVE),
     ("nobr", NOBR, ACTIVE | BREAKOUT),
-    ("address div", OTHER, SPECIAL | CLOSES_P | BREAKOUT),
+    ("address", OTHER, SPECIAL | CLOSES_P),
+    ("div", OTHER, SPECIAL | CLOSES_P | BREAKOUT),
     ("p", PARAGRAPH, SPECIAL | CLOSES_P | BREAKOUT),
-    (_PLAIN_BLOCK, OTHER, SPECIAL_BLOCK | CLOSES_P | BREAKOUT),
-    ("ul ol", LIST, SPECIAL_BLOCK | CLOSES_P | BREAKOUT),
+    (_SECTIONS, OTHER, SPECIAL_BLOCK | CLOSES_P),
+    ("blockquote center dl listing menu pre", OTHER, SPECIAL_BLOCK | CLOSES_P | BREAKOUT),
+    ("ul", UL, SPECIAL_BLOCK | CLOSES_P | BREAKOUT),
+    ("ol", OL, SPECIAL_BLOCK | CLOSES_P | BREAKOUT),
     ("h1 h2 h3 h4 h5 h6", HEADING, SPECIAL_BLOCK | CLOSES_P | BREAKOUT),
     ("li", ITEM, SPECIAL_BLOCK | CLOSES_P | BREAKOUT),
-    ("dd dt", TERM, SPECIAL_BLOCK | CLOSES_P | BREAKOUT),
+    ("dt", DT, SPECIAL_BLOCK | CLOSES_P | BREAKOUT),
+    ("dd", DD, SPECIAL_BLOCK | CLOSES_P | BREAKOUT),
     ("form", FORM, SPECIAL_BLOCK | CLOSES_P),
     ("button", BUTTON, SPECIAL_BLOCK | BARRIER),
     ("applet marquee object template", OTHER, SPECIAL_BLOCK | BARRIER | MARKER),
     ("table", TABLE, SPECIAL_BLOCK | BARRIER | CLOSES_P | BREAKOUT),
-    ("td th caption", CELL, SPECIAL_BLOCK | BARRIER | MARKER),
+    ("td", TD, SPECIAL_BLOCK | BARRIER | MARKER),
+    ("th", TH, SPECIAL_BLOCK | BARRIER | MARKER),
+    ("caption", CAPTION, SPECIAL_BLOCK | BARRIER | MARKER),
     ("tr", ROW, SPECIAL_BLOCK),
-    ("tbody thead tfoot", SECTION, SPECIAL_BLOCK),
+    ("tbody", TBODY, SPECIAL_BLOCK),
+    ("thead", THEAD, SPECIAL_BLOCK),
+    ("tfoot", TFOOT, SPECIAL_BLOCK),
     ("select noscript frameset", OTHER, SPECIAL_BLOCK),
-    ("option optgroup", OPTION, 0),
+    ("option", OPTION, 0),
+    ("optgroup", OPTGROUP, 0),
     ("svg math", FOREIGN, 0),
     ("foreignobject desc mi mo mn ms mtext annotation-xml", INTEGRATION, SPECIAL_BLOCK | BARRIER),
 )
@@ -112,15 +123,18 @@ class Tree(NamedTuple):
 
     stack: Positions  # one row of FIELDS per open element
     last: Positions  # by code: where in the stack it was opened last, or -1
-    active: Positions  # formatting elements: name, hash of the whole tag, place in the stack
+    active: Positions  # one row of ENTRY_FIELDS per active formatting element
     now: Positions
 
 
 # Fields of an element on the stack; the state before it was opened comes back when it closes.
-NAME, CODE, FLAGS, BEFORE, OLD_BARRIER, OLD_SPECIAL, OLD_BLOCK, OLD_MARK, OPENED, ALIVE = range(10)
+NAME, CODE, FLAGS, BEFORE, OLD_BARRIER, OLD_SPECIAL, OLD_BLOCK, OLD_MARK, SERIAL, ALIVE = range(10)
 FIELDS = 10
+# Fields of an active formatting element; it is open if the stack has its serial number there.
+ENTRY_NAME, WHOLE_TAG, ENTRY_CODE, ENTRY_FLAGS, PLACE, ENTRY_SERIAL = range(6)
+ENTRY_FIELDS = 6
 # The numbers of `now`.
-TOP, OPEN, AT_BARRIER, AT_SPECIAL, AT_BLOCK, MARK, LISTED, LOST, COUNT, SLASH = range(10)
+TOP, OPEN, AT_BARRIER, AT_SPECIAL, AT_BLOCK, MARK, LISTED, SERIALS, COUNT, SLASH = range(10)
 NUMBERS = 10
 # The stack also holds elements that were closed in the middle of it.
 STACK_SHARE = 4
@@ -129,9 +143,9 @@ STACK_SHARE = 4
 def new_tree(max_depth: int, max_formatting: int) -> Tree:
     """Room for a tree up to these limits."""
     return Tree(
-        np.zeros((STACK_SHARE * max_depth + 16, FIELDS), np.int64),
+        np.zeros((STACK_SHARE * max_depth + max_formatting + 16, FIELDS), np.int64),
         np.full(CODES, -1, np.int64),
-        np.zeros((max_formatting + 2, 3), np.int64),
+        np.zeros((max_formatting + 2, ENTRY_FIELDS), np.int64),
         np.zeros(NUMBERS, np.int64),
     )
 
@@ -160,7 +174,8 @@ def push(tree: Tree, name: int, code: int, flags: int) -> None:
     element[OLD_SPECIAL] = now[AT_SPECIAL]
     element[OLD_BLOCK] = now[AT_BLOCK]
     element[OLD_MARK] = now[MARK]
-    element[OPENED] = now[LISTED]
+    now[SERIALS] += 1
+    element[SERIAL] = now[SERIALS]
     element[ALIVE] = 1
     tree.last[code] = top
     if flags & BARRIER:
@@ -190,20 +205,32 @@ def pop_to(tree: Tree, place: int) -> None:
         if element[FLAGS] & MARKER:
             now[LISTED] = min(now[LISTED], now[MARK])
             now[MARK] = element[OLD_MARK]
-            now[LOST] = 0
-        elif element[FLAGS] & SPECIAL:
-            now[LOST] = max(now[LOST], now[LISTED] - element[OPENED])
+
+
+@helper
+def is_open(tree: Tree, entry: int) -> bool:
+    """Whether an active formatting element is on the stack."""
+    place = tree.active[entry, PLACE]
+    if place >= tree.now[TOP]:
+        return False
+    element = tree.stack[place]
+    same: bool = element[SERIAL] == tree.active[entry, ENTRY_SERIAL] and element[ALIVE] == 1
+    return same
 
 
 @helper
 def reopen(tree: Tree, measured: Positions) -> None:
-    """Text after a closed block: the formatting that was opened in the block is opened again."""
+    """Open the active formatting elements again that a closed block had taken with it."""
     now = tree.now
-    measured[REOPENED] += now[LOST]
-    if now[TOP] > 0:
-        element = tree.stack[now[TOP] - 1]
-        element[OPENED] = min(element[OPENED], now[LISTED] - now[LOST])
-    now[LOST] = 0
+    entry = now[LISTED] - 1
+    while entry >= now[MARK] and not is_open(tree, entry):
+        entry -= 1
+    for lost in range(entry + 1, now[LISTED]):
+        fields = tree.active[lost]
+        fields[PLACE] = now[TOP]
+        push(tree, fields[ENTRY_NAME], fields[ENTRY_CODE], fields[ENTRY_FLAGS])
+        fields[ENTRY_SERIAL] = now[SERIALS]
+        measured[REOPENED] += 1
 
 
 @helper
@@ -213,7 +240,8 @@ def place_of(tree: Tree, name: int, code: int) -> int:
     while place >= 0 and not tree.stack[place, ALIVE]:
         place = tree.stack[place, BEFORE]
     tree.last[code] = place
-    if place >= 0 and code >= KNOWN_CODES and tree.stack[place, NAME] != name:
+    shared = code >= KNOWN_CODES or code == INTEGRATION
+    if place >= 0 and shared and tree.stack[place, NAME] != name:
         return -1
     return place
 
@@ -230,10 +258,9 @@ def unlist(tree: Tree, entry: int) -> None:
     """Take an entry out of the list of active formatting elements."""
     now = tree.now
     for later in range(entry, now[LISTED] - 1):
-        for field in range(3):
+        for field in range(ENTRY_FIELDS):
             tree.active[later, field] = tree.active[later + 1, field]
     now[LISTED] -= 1
-    now[LOST] = min(now[LOST], now[LISTED])
 
 
 @helper
@@ -248,41 +275,44 @@ def listed(tree: Tree, name: int) -> int:
 
 
 @helper
-def activate(tree: Tree, name: int, whole_tag: int) -> None:
-    """List a formatting element; of equal ones the standard keeps three."""
+def activate(tree: Tree, name: int, code: int, flags: int, whole_tag: int) -> None:
+    """Open and list a formatting element; of equal ones the standard lists three."""
     now = tree.now
     equal = 0
     earliest = -1
     for entry in range(now[LISTED] - 1, now[MARK] - 1, -1):
-        if tree.active[entry, 0] == name and tree.active[entry, 1] == whole_tag:
+        if tree.active[entry, ENTRY_NAME] == name and tree.active[entry, WHOLE_TAG] == whole_tag:
             equal += 1
             earliest = entry
     if equal >= 3:
         unlist(tree, earliest)
     if now[LISTED] < len(tree.active):
-        entry = now[LISTED]
-        tree.active[entry, 0] = name
-        tree.active[entry, 1] = whole_tag
-        tree.active[entry, 2] = now[TOP]
+        fields = tree.active[now[LISTED]]
+        fields[ENTRY_NAME] = name
+        fields[WHOLE_TAG] = whole_tag
+        fields[ENTRY_CODE] = code
+        fields[ENTRY_FLAGS] = flags
+        fields[PLACE] = now[TOP]
+        fields[ENTRY_SERIAL] = now[SERIALS] + 1
         now[LISTED] += 1
+    push(tree, name, code, flags)
 
 
 @helper
-def close_formatting(tree: Tree, name: int, code: int) -> bool:
+def close_formatting(tree: Tree, name: int) -> bool:
     """`</b>`, as the standard's adoption agency has it; False if none is listed."""
     entry = listed(tree, name)
     if entry < 0:
         return False
-    place = place_of(tree, name, code)
     now = tree.now
-    if place >= 0 and place < now[AT_BARRIER]:
+    place = tree.active[entry, PLACE]
+    was_open = is_open(tree, entry)
+    if was_open and place < now[AT_BARRIER]:
         return True
     unlist(tree, entry)
-    if place < 0:
-        return True
-    if now[AT_SPECIAL] > place:
+    if was_open and now[AT_SPECIAL] > place:
         take_out(tree, place)
-    else:
+    elif was_open:
         pop_to(tree, place)
     return True
 
@@ -324,26 +354,29 @@ def start_in_table(tree: Tree, code: int) -> bool:
     table = tree.last[TABLE]
     if table < 0:
         return False
-    for level in range(code, CELL - 1, -1):
+    outermost = TFOOT if code > ROW else (ROW if code == ROW else CAPTION)
+    for level in range(outermost, OTHER, -1):
         if tree.last[level] > table:
             pop_to(tree, tree.last[level])
-            return True
+            break
     return True
 
 
 @helper
 def imply_ends(tree: Tree, name: int, code: int) -> bool:
     """Close what this start tag closes; False if the tag itself is ignored."""
-    now = tree.now
-    last = tree.last[code]
-    if code in (ITEM, TERM, BUTTON):
-        if last >= 0 and last == now[AT_BLOCK]:
-            pop_to(tree, last)
-    elif code in (HEADING, OPTION):
-        if last >= 0 and last == now[TOP] - 1:
-            pop_to(tree, last)
+    if code in (ITEM, BUTTON):
+        close_at(tree, tree.last[code], tree.now[AT_BLOCK])
+    elif code in (DT, DD):
+        close_at(tree, max(tree.last[DT], tree.last[DD]), tree.now[AT_BLOCK])
+    elif code == HEADING:
+        close_at(tree, tree.last[code], tree.now[TOP] - 1)
+    elif code in (OPTION, OPTGROUP):
+        close_at(tree, tree.last[OPTION], tree.now[TOP] - 1)
+        if code == OPTGROUP:
+            close_at(tree, tree.last[code], tree.now[TOP] - 1)
     elif code in (ANCHOR, NOBR):
-        close_formatting(tree, name, code)
+        close_formatting(tree, name)
     elif code == FORM:
         ignored: bool = place_of(tree, name, code) >= 0
         return not ignored
@@ -351,47 +384,73 @@ def imply_ends(tree: Tree, name: int, code: int) -> bool:
 
 
 @helper
-def start(tree: Tree, name: int, code: int, flags: int, whole_tag: int) -> None:
+def close_at(tree: Tree, place: int, expected: int) -> None:
+    """Close an element and what it holds if it stands where it is expected."""
+    if place >= 0 and place == expected:
+        pop_to(tree, place)
+
+
+@helper
+def start(tree: Tree, name: int, row: int, whole_tag: int, measured: Positions) -> None:
     """What a start tag does to the tree."""
+    code = _ELEMENTS[row, 1] if row >= 0 else OTHER
+    flags = _ELEMENTS[row, 2] if row >= 0 else 0
     if is_foreign(tree) and start_foreign(tree, name, code, flags):
         return
+    if code == INTEGRATION:  # outside of <svg> and <math> it is an element like any other
+        code = OTHER
+        flags = 0
     if flags & CLOSES_P and tree.last[PARAGRAPH] > tree.now[AT_BARRIER]:
         pop_to(tree, tree.last[PARAGRAPH])
+    if not has_place(tree, name, code):
+        return
+    if not flags & SPECIAL or flags & (BARRIER | CLOSES_P | BREAKOUT) == BARRIER:
+        reopen(tree, measured)
     if flags & (VOID | RAW) or (code == FOREIGN and tree.now[SLASH]):
         return
-    if CELL <= code <= SECTION:
-        if not start_in_table(tree, code):
-            return
-    elif code != OTHER and not imply_ends(tree, name, code):
-        return
     if flags & ACTIVE:
-        activate(tree, name, whole_tag)
-    push(tree, name, hashed_code(name) if code == OTHER else code, flags)
+        activate(tree, name, code if code else hashed_code(name), flags, whole_tag)
+    else:
+        push(tree, name, code if code else hashed_code(name), flags)
+
+
+@helper
+def has_place(tree: Tree, name: int, code: int) -> bool:
+    """Close what a start tag closes; False if the tag itself is ignored."""
+    if TD <= code <= TFOOT:
+        placed: bool = start_in_table(tree, code)
+    else:
+        placed = imply_ends(tree, name, code)
+    return placed
 
 
 @helper
 def floor_of(tree: Tree, code: int, flags: int) -> int:
     """How far down the stack an end tag reaches."""
     floor: int = tree.now[AT_BARRIER] if flags & SPECIAL else tree.now[AT_SPECIAL]
-    if CELL <= code <= SECTION:
+    if TD <= code <= TFOOT:
         floor = tree.last[TABLE]
     elif code in (TABLE, FOREIGN, INTEGRATION):
         floor = -1
     elif code == ITEM:
-        floor = max(floor, tree.last[LIST])
+        floor = max(floor, tree.last[UL], tree.last[OL])
     return floor
 
 
 @helper
 def end_tag(tree: Tree, name: int, code: int, flags: int) -> None:
     """What an end tag does to the tree."""
-    if is_foreign(tree) and code != FOREIGN:
-        inner = INTEGRATION if code in (TITLE, INTEGRATION) else hashed_code(name)
-        place = place_of(tree, name, inner)
-        if place > tree.last[FOREIGN]:
+    if code in (TITLE, INTEGRATION):
+        place = max(place_of(tree, name, INTEGRATION), place_of(tree, name, hashed_code(name)))
+        if place >= 0:
             pop_to(tree, place)
         return
-    if flags & ACTIVE and close_formatting(tree, name, code if code else hashed_code(name)):
+    if is_foreign(tree) and code != FOREIGN:
+        place = place_of(tree, name, hashed_code(name))
+        if place > tree.last[FOREIGN]:
+            pop_to(tree, place)
+            return
+    if flags & ACTIVE and close_formatting(tree, name):
         return
     place = place_of(tree, name, code if code else hashed_code(name))
     if place < 0 or place < floor_of(tree, code, flags):
@@ -584,14 +643,15 @@ def read_tag(data: Bytes, here: int, end: int, tree: Tree, measured: Positions) 
     name, here = hashed(data, here + 1 + closing, end)
     here = min(tag_end(data, here, end, tree.now), end)
     row = element_of(name)
-    code = _ELEMENTS[row, 1] if row >= 0 else 0
+    code = _ELEMENTS[row, 1] if row >= 0 else OTHER
     flags = _ELEMENTS[row, 2] if row >= 0 else 0
     if closing:
         end_tag(tree, name, code, flags)
         return here
     measured[ATTRIBUTES] = max(measured[ATTRIBUTES], tree.now[COUNT])
     foreign = is_foreign(tree)
-    start(tree, name, code, flags, bytes_hash(data, begin, here) if flags & ACTIVE else 0)
+    whole_tag = bytes_hash(data, begin, here) if flags & ACTIVE else 0
+    start(tree, name, row, whole_tag, measured)
     measured[DEPTH] = max(measured[DEPTH], tree.now[OPEN])
     measured[FORMATTING] = max(measured[FORMATTING], tree.now[LISTED])
     if flags & RAW and not foreign:
@@ -631,7 +691,7 @@ def scan_page(page: Bytes, tree: Tree, limits: Positions, measured: Positions) -
         here, visible = text_end(page, here, end, measured)
         if here + 1 >= end:
             break
-        if visible and tree.now[LOST] > 0:
+        if visible and tree.now[LISTED] > 0:
             reopen(tree, measured)
         after = page[here + 1]
         if is_letter(after) or (after == 47 and here + 2 < end and is_letter(page[here + 2])):
