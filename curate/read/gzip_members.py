@@ -86,15 +86,12 @@ class GzipMember:
     def read(self) -> bytes:
         """The next inflated bytes, some MiB at most; empty when there are no more."""
         parts, size = [], 0
-        before = self._window.position
         while not self.done and size < PART_BYTES:
             part = self._inflate()
             parts.append(part)
             size += len(part)
         if not self.fault:
             self.sound = self._window.position
-        elif parts:
-            self.sound = before
         return parts[0] if len(parts) == 1 else b"".join(parts)
 
     def drain(self) -> None:

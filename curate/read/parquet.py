@@ -1,7 +1,10 @@
 """Parquet: a document per row, and an unreadable row group costs itself."""
 
+import io
+import itertools
 from collections.abc import Iterator
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import pyarrow as pa
 import pyarrow.compute as pc
@@ -16,32 +19,43 @@ from curate.read.warc import text, url
 # Few rows at a time: a dictionary may turn a kilobyte of file into a gigabyte of text.
 READ_ROWS = 64
 
-FAILURES = (pa.ArrowException, OSError, MemoryError)
+# What a damaged file makes Arrow raise; ValueError also where it decodes names.
+FAILURES = (pa.ArrowException, OSError, MemoryError, ValueError, OverflowError)
+MAX_NUMBER = 1 << 48
 
 
-def _opened(window: Window) -> pq.ParquetFile:
+class _File(NamedTuple):
+    file: pq.ParquetFile
+    schema: pa.Schema
+    starts: list[int]  # of the row groups, see _opened
+    rows: list[int]
+
+
+def _opened(window: Window) -> _File:
+    """The file, with a share of its bytes for each row group.
+
+    Where a row group really begins is not asked for: on a damaged footer that question ends the
+    process (pyarrow 26 lets a C++ exception escape), and shares serve as well.
+    """
+    size = window.source.seek(0, io.SEEK_END)
     window.source.seek(0)
-    return pq.ParquetFile(window.source, page_checksum_verification=True)
-
-
-def _group_starts(metadata: pq.FileMetaData) -> list[int]:
-    """Where each row group begins in the file; empty unless they lie in order."""
-    starts = []
-    for index in range(metadata.num_row_groups):
-        group = metadata.row_group(index)
-        pages = [
-            min(column.data_page_offset, column.dictionary_page_offset or column.data_page_offset)
-            for column in map(group.column, range(group.num_columns))
-        ]
-        starts.append(min(pages, default=0))
-    return starts if starts == sorted(set(starts)) else []
+    file = pq.ParquetFile(window.source, page_checksum_verification=True)
+    groups = [file.metadata.row_group(index) for index in range(file.metadata.num_row_groups)]
+    rows = [group.num_rows for group in groups]
+    weights = [group.total_byte_size for group in groups]
+    if not all(0 <= number < MAX_NUMBER for number in rows + weights):
+        raise pa.ArrowInvalid("row groups of impossible size")
+    total = max(sum(weights), 1)
+    before = itertools.accumulate(weights, initial=0)
+    starts = [min(size * weight // total, size - 1) for weight in before]
+    return _File(file, file.schema_arrow, starts[: len(rows)], rows)
 
 
 def cut_row_groups(window: Window, split_bytes: int) -> list[Span]:
-    """The file in parts of about this size, each beginning with a row group."""
+    """The file in parts of about this size, each with the row groups whose share begins there."""
     size, starts = window.span.end, [0]
     try:
-        groups = _group_starts(_opened(window).metadata)
+        groups = _opened(window).starts
     except FAILURES:
         groups = []
     for start in groups:
@@ -66,38 +80,34 @@ class Parquet:
             self.spans.faults += size
             yield damaged(window.span.start, "parquet.corrupt")
             return
-        if not _is_text(file.schema_arrow, self.settings.text_key):
+        if not _is_text(file.schema, self.settings.text_key):
             self.spans.faults += size
             yield damaged(window.span.start, "parquet.no_text")
             return
         yield from self._groups(file, window.span)
 
-    def _groups(self, file: pq.ParquetFile, span: Span) -> Iterator[Document]:
-        metadata = file.metadata
-        groups = metadata.num_row_groups
-        starts = _group_starts(metadata) or [0] * groups
+    def _groups(self, file: _File, span: Span) -> Iterator[Document]:
+        groups = len(file.starts)
         accounted, first_row = span.start, 0
         for index in range(groups):
-            if span.start <= starts[index] < span.end:
-                end = starts[index + 1] if index + 1 < groups else span.end
+            if span.start <= file.starts[index] < span.end:
+                end = file.starts[index + 1] if index + 1 < groups else span.end
                 end = max(accounted, min(end, span.end))
                 before = self.spans.faults
                 yield from self._group(file, index, first_row, end - accounted)
                 if self.spans.faults == before:
                     self.spans.records += end - accounted
                 accounted = end
-            first_row += metadata.row_group(index).num_rows
+            first_row += file.rows[index]
         self.spans.records += span.end - accounted
 
-    def _group(
-        self, file: pq.ParquetFile, index: int, first_row: int, size: int
-    ) -> Iterator[Document]:
+    def _group(self, file: _File, index: int, first_row: int, size: int) -> Iterator[Document]:
         row = first_row
         settings = self.settings
         keys = (settings.text_key, settings.url_key, settings.date_key, settings.id_key)
-        names = [name for name in keys if name in file.schema_arrow.names]
+        names = [name for name in keys if name in file.schema.names]
         try:
-            for batch in file.iter_batches(READ_ROWS, [index], names, use_threads=False):
+            for batch in file.file.iter_batches(READ_ROWS, [index], names, use_threads=False):
                 columns = [_bytes(batch, key) for key in keys]
                 for values in zip(*columns, strict=True):
                     yield self._document(row, *values)

@@ -93,6 +93,7 @@ def http_facts(url: str) -> Facts:
         with _request(url, "HEAD", {}) as response:
             headers, length = response.headers, response.headers.get("Content-Length")
     except HTTPError as error:
+        error.close()  # it holds the connection
         if error.code not in (403, 405, 501):
             raise
         with _request(url, "GET", {"Range": "bytes=0-0"}) as response:
@@ -117,6 +118,13 @@ class _HttpStream:
 
     def __init__(self, url: str, position: int, planned: Facts) -> None:
         self._response = _request(url, "GET", {"Range": f"bytes={position}-"} if position else {})
+        try:
+            self._place(url, position, planned)
+        except BaseException:
+            self._response.close()
+            raise
+
+    def _place(self, url: str, position: int, planned: Facts) -> None:
         headers = self._response.headers
         if self._response.status == 206:
             unit = headers.get("Content-Range", "")
@@ -217,6 +225,8 @@ class Remote(io.RawIOBase):
                 ) from error
             except FAILURES as error:
                 data, failure = b"", error
+                if isinstance(error, HTTPError):
+                    error.close()  # it holds the connection
             if data:
                 self._position += len(data)
                 return bytes(data)

@@ -55,12 +55,12 @@ class ZstdFrame:
     def read(self) -> bytes:
         """The next decompressed bytes, some MiB at most; empty when there are no more."""
         parts, size = [], 0
-        before = self._window.position
         while not self.done and size < PART_BYTES:
             part = self._next_block()
             parts.append(part)
             size += len(part)
-        self.sound = before if self.fault else self._window.position
+        if not self.fault:
+            self.sound = self._window.position
         return b"".join(parts)
 
     def drain(self) -> None:

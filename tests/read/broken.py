@@ -43,11 +43,14 @@ def record(
         b"WARC/1.0\r\nWARC-Type: " + kind + b"\r\n"
         b"WARC-Record-ID: <urn:uuid:%08d>\r\n"
         b"WARC-Date: 2024-01-01T00:00:00Z\r\n"
-        b"WARC-Target-URI: http://example.com/%d\r\n" % (number, number)
+        b"WARC-Target-URI: http://example.com/%d\r\n"
+        % (number, number)
         + extra
         + b"Content-Type: application/http; msgtype=response\r\n"
         + (b"" if length == b"" else b"Content-Length: %s\r\n" % (length or b"%d" % len(block)))
-        + b"\r\n" + block + CRLF2
+        + b"\r\n"
+        + block
+        + CRLF2
     )
 
 
@@ -139,12 +142,8 @@ WARC_GZ: dict[str, Broken] = {
     "A4 bit flipped in the first member": Broken(
         with_member(flipped(MEMBERS[0], 40), 0), 19, "warc."
     ),
-    "A4 a block of zeros": Broken(
-        with_member(MIDDLE[:60] + bytes(64) + MIDDLE[124:]), 19, "warc."
-    ),
-    "A5 wrong CRC": Broken(
-        with_member(flipped(MIDDLE, len(MIDDLE) - 6)), 19, "warc.bad_crc"
-    ),
+    "A4 a block of zeros": Broken(with_member(MIDDLE[:60] + bytes(64) + MIDDLE[124:]), 19, "warc."),
+    "A5 wrong CRC": Broken(with_member(flipped(MIDDLE, len(MIDDLE) - 6)), 19, "warc.bad_crc"),
     "A6 wrong size": Broken(with_member(flipped(MIDDLE, len(MIDDLE) - 2)), 19, "warc.bad_crc"),
     "A7 zero padding": Broken(between(bytes(512))),
     "A7 zero padding at the end": Broken(WHOLE + bytes(512)),
@@ -173,9 +172,7 @@ WARC_GZ: dict[str, Broken] = {
     "A14 extra, name, comment and header checksum": Broken(
         with_member(gzip_with_flags(RECORDS[10], 4 | 8 | 16 | 2))
     ),
-    "A15 reserved flag": Broken(
-        with_member(flipped(MIDDLE, 3, 0x80)), 19, "warc.bad_gzip_header"
-    ),
+    "A15 reserved flag": Broken(with_member(flipped(MIDDLE, 3, 0x80)), 19, "warc.bad_gzip_header"),
     "A15 unknown method": Broken(with_member(flipped(MIDDLE, 2, 1)), 19, "warc.bad_gzip_header"),
     "A19 length too big": Broken(
         with_member(member(record(http(html(10)), length=b"999"))), notice="warc.length_mismatch"
@@ -202,9 +199,7 @@ WARC_GZ: dict[str, Broken] = {
     },
     "A22 version 9.9": Broken(with_member(member(replaced(b"WARC/1.0", b"WARC/9.9")))),
     "A22 version 0.17": Broken(with_member(member(replaced(b"WARC/1.0", b"WARC/0.17")))),
-    "A23 not a record": Broken(
-        with_member(member(b"lorem ipsum\r\n" * 9)), 19, "warc.bad_header"
-    ),
+    "A23 not a record": Broken(with_member(member(b"lorem ipsum\r\n" * 9)), 19, "warc.bad_header"),
     "A24 header of 2 MB": Broken(
         with_member(member(replaced(b"WARC-Date", b"X: " + b"y" * 2_000_000 + b"\r\nWARC-Date"))),
         19,

@@ -217,7 +217,8 @@ def test_other_types_are_dropped(media: bytes):
 
 
 @pytest.mark.parametrize(
-    "body", [b"%PDF-1.4 <html>", b"PK\x03\x04", b"\x89PNG\r\n\x1a\n", b"GIF89a/*<html>", b"\xff\xd8\xff"]
+    "body",
+    [b"%PDF-1.4 <html>", b"PK\x03\x04", b"\x89PNG\r\n\x1a\n", b"GIF89a/*<html>", b"\xff\xd8\xff"],
 )
 def test_a_type_that_lies_is_seen_through(body: bytes):
     found = parsed(b"", body + PAGE)
@@ -226,7 +227,11 @@ def test_a_type_that_lies_is_seen_through(body: bytes):
 
 @pytest.mark.parametrize(
     ("body", "media"),
-    [(PAGE, "text/html"), (b"\xef\xbb\xbf\n<!DOCTYPE html>", "text/html"), (b"hello", "text/plain")],
+    [
+        (PAGE, "text/html"),
+        (b"\xef\xbb\xbf\n<!DOCTYPE html>", "text/html"),
+        (b"hello", "text/plain"),
+    ],
 )
 def test_a_missing_type_is_told_from_the_body(body: bytes, media: str):
     found = response(memoryview(b"HTTP/1.1 200 OK\r\n\r\n" + body), Read())
