@@ -165,7 +165,7 @@ def _row_groups(path: Path, wanted: frozenset[str]) -> Iterator[pa.Table]:
             ]
             for group in range(file.num_row_groups):
                 yield file.read_row_group(group, columns=names, use_threads=False)
-    except pa.ArrowInvalid as error:
+    except (pa.ArrowException, OSError) as error:
         raise ShardError(f"{path}: cannot be read: {error}") from error
 
 

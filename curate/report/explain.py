@@ -138,7 +138,7 @@ def _matches(folder: Path, identity: str) -> Iterator[_Found]:
         try:
             with pq.ParquetFile(path) as file:
                 yield from _rows(path, file, column, prefix if column == ID else identity)
-        except pa.ArrowInvalid as error:
+        except (pa.ArrowException, OSError) as error:
             raise ShardError(f"{path}: cannot be read: {error}") from error
 
 

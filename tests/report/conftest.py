@@ -11,6 +11,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from curate.ledger import Count, Spans, StageLedger
+from curate.report import write_report
 
 SIGNALS = [
     ("filter gopher", "gopher.word_count", 50, 100_000, "Words; Gopher keeps 50 to 100,000."),
@@ -101,7 +102,7 @@ def _columns_unknown(stage: str) -> set[str]:
     return {name for name, first in late.items() if first > STAGES.index(stage)}
 
 
-def write_run(
+def a_run(
     folder: Path,
     count: int = 600,
     texts: list[str] | None = None,
@@ -261,4 +262,41 @@ def _json(path: Path, value: dict) -> None:
 
 @pytest.fixture(scope="session")
 def run(tmp_path_factory) -> Path:
-    return write_run(tmp_path_factory.mktemp("run"))
+    return a_run(tmp_path_factory.mktemp("run"))
+
+
+@pytest.fixture(scope="session")
+def write_run():
+    return a_run
+
+
+PAYLOADS = [
+    *(Path(__file__).with_name("hostile.txt").read_text().splitlines()),
+    "\u202egnp.exe\u2066 turned \u2069",
+    "\x1b]0;title\x07\x1b[31m red",
+    "nul \x00 and bell \x07 and \x85 and \ufeff",
+    "one\r\ntwo\u2028three",
+]
+
+
+@pytest.fixture(scope="session")
+def payloads() -> list[str]:
+    """What would act on a page or a terminal that let it."""
+    return PAYLOADS
+
+
+@pytest.fixture(scope="session")
+def hostile_names() -> dict[str, str]:
+    """Payloads in each place where a name from outside is shown."""
+    names = ("recipe", "about", "reason", "language", "source", "written")
+    return dict(zip(names, PAYLOADS, strict=False))
+
+
+@pytest.fixture(scope="session")
+def hostile(tmp_path_factory, hostile_names) -> Path:
+    """A run with every payload as a text and as a URL; its page quotes all that were kept."""
+    texts = [PAYLOADS[i % len(PAYLOADS)] for i in range(600)]
+    urls = [f"https://h.example/{text}" if i % 2 else text for i, text in enumerate(texts)]
+    run = a_run(tmp_path_factory.mktemp("hostile"), texts=texts, urls=urls, **hostile_names)
+    write_report(run, samples=700)
+    return run

@@ -1,0 +1,100 @@
+"""Charts: where bars, bounds and ticks come to lie."""
+
+import math
+import re
+
+import numpy as np
+import pytest
+
+from curate.report import charts
+from curate.report.facts import SignalFacts
+
+
+def facts(kept, here=(), low=-math.inf, high=math.inf) -> SignalFacts:
+    signal = SignalFacts("x.y", "filter x", "", "", low, high)
+    signal.kept.add(np.array(kept, np.float64))
+    signal.dropped_here.add(np.array(here, np.float64))
+    return signal
+
+
+def drawn_height(drawn: charts.Histogram) -> float:
+    return sum(float(h) for _, path in drawn.layers for h in re.findall(r"v(\d+\.\d+)z", path))
+
+
+def test_a_signal_without_numbers_has_no_chart():
+    assert charts.histogram(facts([])) is None
+
+
+def test_bars_add_up_to_the_documents():
+    drawn = charts.histogram(facts(np.linspace(0, 1, 1000)))
+    height = drawn_height(drawn) / charts.HEIGHT * drawn.highest
+    assert height == pytest.approx(1000, rel=0.01)
+
+
+def test_few_whole_numbers_have_a_bar_each_and_the_bound_lies_between_them():
+    drawn = charts.histogram(facts([2, 3, 4, 4], here=[0, 1], low=2))
+    assert len(drawn.bins) == 5
+    assert drawn.bounds[0].x == pytest.approx(charts.WIDTH * 2 / 5)
+    assert [tick.label for tick in drawn.ticks] == ["0", "1", "2", "3", "4"]
+
+
+def test_skewed_numbers_get_a_logarithmic_axis():
+    drawn = charts.histogram(facts(np.logspace(0, 5, 500), low=50, high=100_000))
+    assert drawn.is_log
+    assert [tick.label for tick in drawn.ticks][-1] == "100k"
+    assert 0 < drawn.bounds[0].x < drawn.bounds[1].x < charts.WIDTH
+
+
+def test_shares_keep_a_linear_axis_however_skewed():
+    assert not charts.histogram(facts([0.001] * 99 + [0.9], high=0.1)).is_log
+
+
+def test_every_bound_is_on_the_axis_and_tints_the_dropped_side():
+    drawn = charts.histogram(facts([5.5, 6.5], low=3, high=10))
+    low, high = drawn.bounds
+    assert (low.outside_x, low.outside_width) == (0.0, low.x)
+    assert high.outside_x == high.x < charts.WIDTH
+    assert (low.label, high.label) == ("≥ 3", "≤ 10")
+
+
+@pytest.mark.parametrize(
+    "numbers", [[0], [7.5] * 3, [-3, -2.5], [1e300, 1e-300], [0, 1e12], [1e12]]
+)
+def test_odd_numbers_can_be_drawn(numbers):
+    drawn = charts.histogram(facts(numbers, low=0))
+    places = [float(x) for _, path in drawn.layers for x in re.findall(r"M(-?[\d.]+) ", path)]
+    assert places
+    assert all(-1 <= x <= charts.WIDTH + 1 for x in places)
+
+
+def test_the_curve_tells_what_another_bound_would_keep():
+    drawn = charts.histogram(facts(np.linspace(0, 1, 1001), low=0.5))
+    ((name, path),) = drawn.curves
+    heights = [1 - float(y) / charts.CURVE for y in re.findall(r" (\d+\.\d)", path)]
+    assert name == "low"
+    assert heights[0] == pytest.approx(1, abs=0.01)
+    assert heights[len(heights) // 2] == pytest.approx(0.5, abs=0.02)
+
+
+@pytest.mark.parametrize(
+    ("number", "text"),
+    [
+        (0, "0"),
+        (0.85, "0.85"),
+        (-3, "−3"),
+        (1234, "1,234"),
+        (100_000, "100k"),
+        (2.5e6, "2.5M"),
+        (math.inf, "∞"),
+        (math.nan, "none"),
+    ],
+)
+def test_numbers_are_short(number, text):
+    assert charts.short(number) == text
+
+
+def test_a_loss_curve_averages_many_points_and_passes_over_broken_ones():
+    points = [(step, 5.0 - step / 1000) for step in range(1, 1001)]
+    drawn = charts.curve([*points, (1001, math.nan)], 800, 200)
+    assert drawn["path"].count("L") < 400
+    assert charts.curve([(1, 2.0)], 800, 200) == {}
