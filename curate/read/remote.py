@@ -57,7 +57,10 @@ class _Redirects(urllib.request.HTTPRedirectHandler):
         schemes = [urllib.parse.urlsplit(url).scheme for url in (req.full_url, rest[-1])]
         if schemes[1] != "https" and schemes != ["http", "http"]:
             raise urllib.error.URLError(f"redirected from {schemes[0]} to {schemes[1]}")
-        return super().redirect_request(req, *rest)
+        request = super().redirect_request(req, *rest)
+        if request is not None:
+            request.method = req.get_method()  # Python 3.11 turns HEAD into GET
+        return request
 
 
 def _request(url: str, method: str, headers: dict[str, str]) -> Any:

@@ -303,6 +303,16 @@ def with_frame(new: bytes, at: int = 10) -> bytes:
     return b"".join([*FRAMES[:at], new, *FRAMES[at + 1 :]])
 
 
+# As the first frame of a .warc.zst holds it, plain; here the dictionary is just an old record.
+DICTIONARY = zstandard.ZstdCompressionDict(RECORDS[0])
+DICTIONARY_FRAME = b"\x5d\x2a\x4d\x18" + len(RECORDS[0]).to_bytes(4, "little") + RECORDS[0]
+_PACKED_DICTIONARY = zstandard.compress(RECORDS[0])
+PACKED_DICTIONARY_FRAME = (
+    b"\x5d\x2a\x4d\x18" + len(_PACKED_DICTIONARY).to_bytes(4, "little") + _PACKED_DICTIONARY
+)
+DICTIONARY_FRAMES = b"".join(
+    zstandard.ZstdCompressor(dict_data=DICTIONARY).compress(one) for one in RECORDS
+)
 SKIPPABLE_FRAME = b"\x50\x2a\x4d\x18\x07\0\0\0padding"
 HUGE_WINDOW = b"\x28\xb5\x2f\xfd\x00" + bytes([21 << 3]) + b"\x01\0\0"
 
@@ -313,6 +323,9 @@ WARC_ZST: dict[str, Broken] = {
         b"".join(_zstd(PLAIN[at : at + 1000]) for at in range(0, len(PLAIN), 1000))
     ),
     "A32 skippable frames": Broken(SKIPPABLE_FRAME + b"".join(FRAMES) + SKIPPABLE_FRAME),
+    "A32 a dictionary first": Broken(DICTIONARY_FRAME + DICTIONARY_FRAMES),
+    "A32 a packed dictionary first": Broken(PACKED_DICTIONARY_FRAME + DICTIONARY_FRAMES),
+    "A32 a dictionary that is missing": Broken(SKIPPABLE_FRAME + DICTIONARY_FRAMES, 0, "warc."),
     "A32 window of 2 GiB": Broken(with_frame(HUGE_WINDOW), 19, "warc.bad_zstd"),
     "A32 truncated": Broken(b"".join(FRAMES)[:-30], 19, "warc.truncated"),
     "A32 bit flipped": Broken(with_frame(flipped(FRAMES[10], 60)), 19, "warc."),

@@ -46,6 +46,11 @@ class Handler(http.server.SimpleHTTPRequestHandler):
         pass
 
     def do_HEAD(self) -> None:
+        if self.path.startswith("/to/"):
+            self.send_response(302)
+            self.send_header("Location", self.path.removeprefix("/to/"))
+            self.end_headers()
+            return
         self.send_response(200 if "file" in self.path else 404)
         self.send_header("Content-Length", str(len(self.body)))
         self.send_header("ETag", self.etag)
@@ -177,6 +182,19 @@ def test_a_url_that_cannot_be_read_is_refused(url: str, monkeypatch: pytest.Monk
     monkeypatch.setenv("no_proxy", "127.0.0.1")
     with pytest.raises(InputError, match="write"):
         find_inputs([url])
+
+
+def test_a_redirect_is_followed(server: tuple[type[Handler], str]):
+    items, _ = find_inputs([f"{server[1]}/to/{server[1]}/file.warc.gz"])
+    assert items[0].size == len(broken.WHOLE)
+
+
+@pytest.mark.parametrize("place", ["file:///etc/passwd", "ftp://127.0.0.1/x", "/to//to//to//to//x"])
+def test_a_redirect_elsewhere_or_without_end_is_refused(
+    place: str, server: tuple[type[Handler], str]
+):
+    with pytest.raises(InputError, match="cannot be read"):
+        find_inputs([f"{server[1]}/to/{place}"])
 
 
 def test_files_of_one_etag_in_two_places_are_two(server: tuple[type[Handler], str]):
