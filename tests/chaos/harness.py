@@ -126,7 +126,8 @@ class Chaos:
     def _round(self) -> None:
         dice = self._random.random()
         if dice < 0.55:
-            at = self._random.randint(1, self._operations)
+            # Early ones more often: a run that finds most of its work done has few operations.
+            at = round(self._operations ** self._random.random())
             self._end(self._zygote.run(self._request(self._output, at, self.mutant)))
         elif dice < 0.85:
             after = self._random.uniform(0.0, self._seconds)

@@ -9,12 +9,14 @@ import json
 import os
 import signal
 import sys
+import tempfile
 from pathlib import Path
 
 from curate import progress  # noqa: F401  # imported before the fork, as all that a run needs
 from curate.errors import CurateError
 from curate.run import Job, run
 from tests.chaos.mutants import MUTANTS
+from tests.crawl import write_crawl
 
 COUNTED = {"open", "os.rename", "os.link", "os.remove", "os.mkdir", "os.rmdir"}
 
@@ -59,8 +61,17 @@ def child(request: dict) -> int:
     return 0
 
 
+def warm() -> None:
+    """Load all kernels once, so that no fork has to."""
+    with tempfile.TemporaryDirectory() as folder:
+        crawl = [str(path) for path in write_crawl(Path(folder) / "crawl", files=1, pages=4)]
+        recipe = Path(__file__).with_name("chaos.yaml").read_text()
+        run(Job(recipe, "chaos.yaml", crawl, Path(folder) / "output", workers=0), Quiet())
+
+
 def main() -> None:
     """Serve requests until the input ends."""
+    warm()
     for line in sys.stdin:
         request = json.loads(line)
         process = os.fork()
