@@ -84,7 +84,7 @@ def char_dup_ratio(document: Document) -> float:
         first = first_seen(keys, line, document.slots, mask)
         if first != line and not _is_blank(document, line):
             found += lines.characters[line]
-    return found / total
+    return found / total if total > 0 else math.nan
 
 
 @signal(high=0.3)

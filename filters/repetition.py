@@ -59,9 +59,9 @@ def duplicate_lines(document: Document) -> float:
     found, _ = _duplicates(hashes, sizes, document.keys, document.slots)
     empty = 0
     for line in range(last + 1):
-        empty += sizes[line] == 0
+        empty += int(sizes[line] == 0)
     # Cut at runs of newlines, a text has an empty line only before its first or after its last.
-    ends = (sizes[0] == 0) + (last > 0 and sizes[last] == 0)
+    ends = int(sizes[0] == 0) + int(last > 0 and sizes[last] == 0)
     found -= max(empty - 1, 0) - max(ends - 1, 0)
     return float(found / (last + 1 - empty + ends))
 

@@ -1,0 +1,100 @@
+"""Kernels are plain functions that come back from the disk cache in the next process."""
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+import pytest
+
+from curate import kernel
+from curate.column import view
+from curate.index import index
+from filters import gopher
+
+PLAIN = os.environ.get("NUMBA_DISABLE_JIT") == "1"
+
+
+def test_a_kernel_measures_each_document():
+    texts = index(view(pa.array(["two words", "", "one"])))
+    assert kernel.each(gopher.word_count.measure, texts).tolist() == [2, 0, 1]
+
+
+def test_no_documents_give_no_numbers():
+    texts = index(view(pa.array([], pa.string())))
+    assert kernel.each(gopher.word_count.measure, texts).tolist() == []
+
+
+def test_a_kernel_is_compiled_once():
+    measure = gopher.word_count.measure
+    assert kernel.kernel(measure) is kernel.kernel(measure)
+
+
+def test_a_kernel_is_plain_python_too():
+    texts = index(view(pa.array(["two words"])))
+    document = kernel.Document(
+        texts.text.data,
+        int(texts.characters[0]),
+        texts.words,
+        texts.lines,
+        texts.paragraphs,
+        texts.repeats,
+        texts.slots,
+        texts.counts,
+        texts.keys,
+    )
+    assert gopher.word_count.measure(document) == 2
+    assert gopher.mean_word_length.measure(document) == 4
+
+
+SCRIPT = """
+import numba.core.event as event
+compiled = []
+class Listener(event.Listener):
+    def on_start(self, start):
+        compiled.append(str(start.data))
+    def on_end(self, end):
+        pass
+event.register("numba:compile", Listener())
+import pyarrow as pa
+from curate.filter import Filter
+from filters import gopher, repetition
+stage = Filter((gopher.word_count, gopher.bullet_lines, repetition.top_2gram))
+stage(pa.RecordBatch.from_pydict({"text": ["some words here"]}))
+assert not compiled, compiled
+"""
+
+
+@pytest.mark.skipif(PLAIN, reason="nothing is compiled")
+def test_a_second_process_compiles_nothing():
+    root = Path(__file__).resolve().parents[2]
+    warm = SCRIPT.replace("assert not compiled, compiled", "")
+    for script in (warm, SCRIPT):
+        done = subprocess.run(
+            [sys.executable, "-c", script], cwd=root, capture_output=True, text=True, check=False
+        )
+        assert done.returncode == 0, done.stderr
+
+
+def test_the_cache_is_named_after_the_sources_that_kernels_share(tmp_path, monkeypatch):
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    first = kernel.cache_folder()
+    assert first.is_dir() and first.is_relative_to(tmp_path)
+    real = Path.read_bytes
+    monkeypatch.setattr(
+        Path, "read_bytes", lambda path: real(path) + b"#" * (path.name == "utf8.py")
+    )
+    assert kernel.cache_folder() != first
+
+
+def test_helpers_take_arrays_and_numbers():
+    @kernel.helper
+    def total(numbers, factor):
+        found = 0.0
+        for number in numbers:
+            found += number * factor
+        return found
+
+    assert total(np.array([1.0, 2.0]), 3.0) == 9.0

@@ -1,0 +1,242 @@
+"""C4's signals and its rewriting of lines against datatrove's filter written out in Python."""
+
+import math
+import os
+import re
+
+import pyarrow as pa
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from curate.column import view
+from curate.index import index
+from curate.kernel import each
+from curate.sentences import sentence_count
+from filters import c4
+
+PLAIN = os.environ.get("NUMBA_DISABLE_JIT") == "1"
+few = settings(max_examples=20 if PLAIN else 400, deadline=None)
+
+POLICY = [
+    "terms of use",
+    "privacy policy",
+    "cookie policy",
+    "uses cookies",
+    "use of cookies",
+    "use cookies",
+]
+
+
+def lower(text: str) -> str:
+    """Lower case of ASCII, as the dialect says: "K" (Kelvin) stays what it is."""
+    return text.encode().lower().decode()
+
+
+def sentences(line: str) -> int:
+    return sentence_count(view(pa.array([line])).data, 0, len(line.encode()))
+
+
+def ends(line: str) -> bool:
+    return line.endswith((".", "?", "!", '"', "'")) and not line.endswith("...")
+
+
+def rewritten(text: str, rules: c4.Lines) -> tuple[str, str | None]:
+    """Datatrove 0.10.1, C4QualityFilter.filter: the text, or why the document is dropped."""
+    count, kept = 0, []
+    for raw in text.splitlines():
+        line = raw.strip()
+        words = line.split()
+        if any(len(word) > rules.max_word_length for word in words):
+            continue
+        if rules.citations:
+            line = re.sub(r"\[[0-9]*]|\[edit]|\[citation needed]", "", line)
+        if rules.terminal_punctuation and not ends(line):
+            continue
+        if len(words) < rules.min_words:
+            continue
+        if rules.lorem_ipsum and "lorem ipsum" in lower(line):
+            return text, "c4.lorem_ipsum"
+        if rules.javascript and "javascript" in lower(line):
+            continue
+        if rules.curly_bracket and "{" in line:
+            return text, "c4.curly_bracket"
+        if rules.policy and any(phrase in lower(line) for phrase in POLICY):
+            continue
+        count += sentences(line)
+        kept.append(line)
+    if count < rules.min_sentences:
+        return text, "c4.sentences"
+    return "\n".join(kept).strip(), None
+
+
+def applied(texts: list[str | None], rules: c4.Lines) -> list[tuple[str, str | None]]:
+    batch = rules(pa.RecordBatch.from_pydict({"text": pa.array(texts, pa.string())}))
+    if "dropped_by" not in batch.schema.names:
+        return [(text, None) for text in batch["text"].to_pylist()]
+    return list(zip(batch["text"].to_pylist(), batch["dropped_by"].to_pylist(), strict=True))
+
+
+PARTS = [
+    *(
+        "One two three. ",
+        "a",
+        "é",
+        " ",
+        "\n",
+        "\r\n",
+        "\u2028",
+        ".",
+        "...",
+        "!",
+        '"',
+        "Lorem IPSUM",
+    ),
+    *(
+        "JavaScript",
+        "{",
+        "}",
+        "[12]",
+        "[]",
+        "[edit]",
+        "[EDIT]",
+        "[citation needed]",
+        "[1",
+        "一 二 三。",
+    ),
+    *(
+        "x" * 12,
+        "\u3000",
+        "Terms of Use",
+        "uses cookies",
+        "use of cookies",
+        "cookie",
+        "privacy pol",
+    ),
+]
+PROSE = st.lists(st.sampled_from(PARTS), max_size=25).map("".join)
+RULES = st.builds(
+    c4.Lines,
+    terminal_punctuation=st.booleans(),
+    citations=st.booleans(),
+    min_words=st.integers(0, 4),
+    max_word_length=st.integers(1, 12),
+    min_sentences=st.integers(0, 3),
+    lorem_ipsum=st.booleans(),
+    javascript=st.booleans(),
+    curly_bracket=st.booleans(),
+    policy=st.booleans(),
+)
+
+
+@few
+@given(st.lists(PROSE, max_size=4), RULES)
+def test_lines_are_rewritten_as_datatrove_does(texts, rules):
+    assert applied(texts, rules) == [rewritten(text, rules) for text in texts]
+
+
+@pytest.mark.parametrize("rules", [c4.Lines(), c4.Lines(terminal_punctuation=False)])
+def test_real_pages_are_rewritten_as_datatrove_does(rules, pages):
+    some = pages[:3] if PLAIN else pages
+    assert applied(some, rules) == [rewritten(text, rules) for text in some]
+
+
+def test_a_page_worked_out_by_hand():
+    text = "Home\nA line [3] that stays.\nWe use cookies on this site.\nOne more good line? Yes!\n"
+    assert applied([text], c4.Lines(min_sentences=3)) == [
+        ("A line  that stays.\nOne more good line? Yes!", None)
+    ]
+
+
+def test_a_document_that_is_dropped_says_why_and_keeps_its_text():
+    text = "One short line here."
+    stage = c4.Lines()
+    batch = stage(pa.RecordBatch.from_pydict({"text": [text]}))
+    assert batch.to_pylist() == [
+        {
+            "text": text,
+            "dropped_by": "c4.sentences",
+            "value": 1.0,
+            "bound": 5.0,
+            "quarantined": False,
+        }
+    ]
+
+
+def test_a_null_text_stays_null():
+    assert applied([None, "a b c."], c4.Lines(min_sentences=0)) == [(None, None), ("a b c.", None)]
+
+
+def test_no_rows_are_no_trouble():
+    assert applied([], c4.Lines()) == []
+
+
+@few
+@given(st.lists(PROSE, max_size=5), st.data())
+def test_a_sliced_batch_is_rewritten_like_its_own_rows(texts, data):
+    first = data.draw(st.integers(0, len(texts)))
+    batch = pa.RecordBatch.from_pydict({"text": pa.array(texts, pa.string())})
+    rules = c4.Lines(min_sentences=0)
+    assert rules(batch.slice(first))["text"] == rules(batch)["text"].slice(first)
+
+
+@few
+@given(PROSE)
+def test_rewriting_keeps_text_within_its_own_lines(text):
+    rules = c4.Lines(min_sentences=0, citations=False)
+    ((found, dropped),) = applied([text], rules)
+    if dropped is None and found:
+        originals = {line.strip() for line in text.splitlines()}
+        assert all(line.strip() in originals for line in found.splitlines())
+
+
+def filled(text: str) -> list[str]:
+    return [line.strip() for line in text.splitlines() if line.strip()]
+
+
+def share(hits: list[bool]) -> float:
+    return sum(hits) / len(hits) if hits else math.nan
+
+
+TWINS = {
+    c4.sentences: lambda t: sum(map(sentences, t.splitlines())),
+    c4.lorem_ipsum: lambda t: lower(t).count("lorem ipsum"),
+    c4.curly_bracket: lambda t: t.count("{"),
+    c4.unpunctuated_lines: lambda t: share([not ends(line) for line in filled(t)]),
+    c4.javascript_lines: lambda t: share(["javascript" in lower(line) for line in filled(t)]),
+    c4.policy_lines: lambda t: share(
+        [any(phrase in lower(line) for phrase in POLICY) for line in filled(t)]
+    ),
+    c4.third_longest_line: lambda t: ([0, 0, *sorted(map(len, t.split("\n")))])[-3],
+}
+SIGNALS = pytest.mark.parametrize("signal", TWINS, ids=lambda signal: signal.name)
+EDGES = ["", "a", "\n", " \n ", "\0", "😀", "{", "javascript", "a...", '"', "a\nbb\nccc\ndddd"]
+
+
+def measured(signal, texts: list[str | bytes]) -> list[float]:
+    return each(signal.measure, index(view(pa.array(texts)))).tolist()
+
+
+@SIGNALS
+@few
+@given(PROSE)
+def test_a_signal_is_what_its_twin_says(signal, text):
+    assert measured(signal, [text]) == pytest.approx([TWINS[signal](text)], nan_ok=True)
+
+
+@SIGNALS
+def test_a_signal_is_what_its_twin_says_at_the_edges(signal):
+    expected = [TWINS[signal](text) for text in EDGES]
+    assert measured(signal, EDGES) == pytest.approx(expected, nan_ok=True)
+
+
+@SIGNALS
+@few
+@given(st.binary(max_size=60))
+def test_bytes_that_are_not_utf8_are_measured_too(signal, data):
+    assert len(measured(signal, [data])) == 1
+
+
+def test_a_megabyte_without_a_line_break_is_rewritten():
+    text = "One two three. " * (100 if PLAIN else 70_000)
+    assert applied([text], c4.Lines()) == [(text.strip(), None)]
