@@ -8,20 +8,20 @@ from curate.errors import RecipeError
 
 @dataclass(frozen=True)
 class TrainSettings:
-    """A Llama-style model and how to train it; the defaults learn visibly in a CPU minute."""
+    """A Llama-style model and how to train it; the defaults learn visibly in a CPU minute or two."""
 
-    steps: int = 200
+    steps: int = 600
     context: int = 128  # tokens that the model sees at once
-    batch: int = 16  # windows in one step
+    batch: int = 8  # windows in one step
     micro_batch: int = 0  # windows in memory at once, gradients added up; 0: the whole batch
     layers: int = 4
-    width: int = 192
-    heads: int = 3
+    width: int = 128
+    heads: int = 2
     kv_heads: int = 0  # fewer than heads: grouped-query attention; 0: as many
     hidden: int = 0  # of the SwiGLU; 0: 8/3 of the width, up to a multiple of 64
     tied: bool = True  # embedding and output head are one matrix
-    learning_rate: float = 3e-3
-    warmup: int = 20
+    learning_rate: float = 2e-3
+    warmup: int = 30
     weight_decay: float = 0.1  # on matrices other than embeddings
     clip: float = 1.0
     document_mask: bool = True  # a token sees its own document only

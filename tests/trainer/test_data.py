@@ -54,7 +54,7 @@ def test_every_token_but_the_first_is_a_target_once_in_an_epoch(small_shards: Pa
     assert sorted(targets.ravel().tolist()) == sorted(stream.tolist())
 
 
-@settings(deadline=None)
+@settings(deadline=None, max_examples=30)
 @given(first=st.integers(0, 10_000), sizes=st.lists(st.integers(1, 9), min_size=1, max_size=6))
 def test_samples_do_not_depend_on_where_a_run_was_cut_or_how_it_was_batched(
     small_shards: Path, first: int, sizes: list[int]
