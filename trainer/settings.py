@@ -8,7 +8,7 @@ from curate.errors import RecipeError
 
 @dataclass(frozen=True)
 class TrainSettings:
-    """A Llama-style model and how to train it; the defaults learn visibly in a CPU minute or two."""
+    """A Llama-style model, and how to train it; the defaults visibly learn in two CPU minutes."""
 
     steps: int = 600
     context: int = 128  # tokens that the model sees at once

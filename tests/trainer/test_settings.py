@@ -21,7 +21,7 @@ from trainer.settings import TrainSettings
         ({"device": "gpu"}, "device: 'gpu'; write auto, cpu or cuda"),
         ({"width": 100, "heads": 3}, "width: 100; 3 heads need an even share"),
         ({"width": 9, "heads": 3}, "width: 9; 3 heads need an even share"),
-        ({"heads": 3, "kv_heads": 2}, "kv_heads: 2 do not divide 3 heads"),
+        ({"width": 96, "heads": 3, "kv_heads": 2}, "kv_heads: 2 do not divide 3 heads"),
         ({"batch": 16, "micro_batch": 3}, "micro_batch: 3 does not divide 16"),
         ({"prompt": ""}, "prompt: empty"),
     ],
