@@ -292,7 +292,7 @@ def _guarded_token(token: re.Match[bytes]) -> bytes:
     value = token[0]
     classes = sum(bool(re.search(group, value)) for group in (rb"[a-z]", rb"[A-Z]", rb"[0-9]"))
     words = re.fullmatch(rb"(?:[A-Za-z]+|[0-9]+)(?:[/_=+\-](?:[A-Za-z]+|[0-9]+|))*", value)
-    hexadecimal = re.fullmatch(rb"[0-9a-fA-F]{32,}", value)
+    hexadecimal = re.search(rb"[0-9a-fA-F]{32}", value)
     # Words and numbers joined by hyphens or slashes are a path or a slug.
     return b"[SECRET]" if hexadecimal or (classes == 3 and not words) else value
 

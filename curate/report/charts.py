@@ -15,6 +15,10 @@ WIDTH, HEIGHT, CURVE = 480.0, 132.0, 44.0
 BINS = 48
 # Beyond this ratio of the axis to the median, equal steps would squeeze most documents into a bar.
 SKEWED = 12.0
+# A bar this many times as high as all others would make them invisible: it is cut, but not to less
+# than this part of itself, or two documents would look like a crowd.
+TOWERING = 4.0
+LEAST_OF_A_TOWER = 1 / 25
 
 Scale = Callable[[float], float]
 
@@ -49,11 +53,23 @@ class Bound:
 
 
 @dataclass(frozen=True)
+class Cut:
+    """A bar that is drawn shorter than it is, and the number that it stands for."""
+
+    x: float
+    width: float
+    label: str
+    label_x: float
+    anchor: str
+
+
+@dataclass(frozen=True)
 class Histogram:
     """Bars in layers from the ground up, bounds over them, and a curve below."""
 
     layers: list[tuple[str, str]]  # class and path
     bins: list[Bin]
+    cut: list[Cut]
     bounds: list[Bound]
     ticks: list[Tick]
     highest: int
@@ -109,13 +125,14 @@ def axis(numbers: Sketch, bounds: list[float]) -> Axis:
         return Axis(min(positive) / 2, high * 1.2, True)
     if low >= 0 and low < 0.25 * high:
         low = 0.0
-    if high > 1 and _whole(numbers, [low, high]):
-        return Axis(math.floor(low) - 0.5, math.ceil(high) + 0.5, False, True)
+    if _whole(numbers, [low, high, *bounds]):
+        return Axis(low - 0.5, max(high, low + 2) + 0.5, False, True)
     if high <= low:  # all numbers are the same
         low, high = low - 0.5, high + 0.5
     margin = 0.03 * (high - low)
     is_share = low >= 0 and high <= 1
-    return Axis(low, 1.0 if is_share and high > 0.9 else high + margin, False)
+    left = low - margin if low else low  # a bound on the edge would not be seen
+    return Axis(left, 1.0 if is_share and high > 0.9 else high + margin, False)
 
 
 def histogram(signal: SignalFacts) -> Histogram | None:
@@ -133,10 +150,11 @@ def histogram(signal: SignalFacts) -> Histogram | None:
     }
     counts = {name: _counts(sketch, edges) for name, sketch in parts.items()}
     totals = counts["kept"] + counts["elsewhere"] + counts["here"]
-    highest = int(totals.max())
+    highest = _highest(totals)
     places = [scale.at(edge) for edge in edges.tolist()]
     return Histogram(
         layers=_layers(counts, places, highest),
+        cut=_cuts(totals, places, highest),
         bins=[
             Bin(start, end - start, _title(edges, i, counts))
             for i, (start, end) in enumerate(pairwise(places))
@@ -153,8 +171,27 @@ def histogram(signal: SignalFacts) -> Histogram | None:
 
 def _whole(numbers: Sketch, ends: list[float]) -> bool:
     """Whether all are whole numbers, and few enough for a bar each."""
-    few = ends[1] - ends[0] <= BINS
+    few = ends[1] - ends[0] <= BINS and all(end == math.floor(end) for end in ends)
     return few and bool(np.all(numbers.values == np.floor(numbers.values)))
+
+
+def _highest(totals: Numbers) -> int:
+    """The height of the chart in documents."""
+    *_, second, first = map(float, [0.0, *sorted(totals.tolist())])
+    if TOWERING * second >= first or second == 0:
+        return int(first)
+    return math.ceil(max(1.5 * second, LEAST_OF_A_TOWER * first))
+
+
+def _cuts(totals: Numbers, places: list[float], highest: int) -> list[Cut]:
+    cuts = []
+    for i, total in enumerate(totals.tolist()):
+        if total > highest:
+            start, end = places[i], places[i + 1]
+            left = end < 0.75 * WIDTH
+            label_x, anchor = (end + 4, "start") if left else (start - 4, "end")
+            cuts.append(Cut(start, end - start, f"{total:,.0f}", label_x, anchor))
+    return cuts
 
 
 def _counts(sketch: Sketch, edges: Numbers) -> Numbers:
@@ -167,12 +204,14 @@ def _counts(sketch: Sketch, edges: Numbers) -> Numbers:
 def _layers(counts: dict[str, Numbers], places: list[float], highest: int) -> list[tuple[str, str]]:
     ground = np.zeros(len(places) - 1)
     layers = []
+    # A bar that is cut keeps the proportions of its parts.
+    scales = np.maximum(highest, sum(counts.values(), np.zeros(len(places) - 1))).tolist()
     for name, numbers in counts.items():
         path = []
         for i, number in enumerate(numbers.tolist()):
             if number:
                 # At least half a unit high, so that a single document can be seen.
-                height = max(0.5, number / highest * HEIGHT)
+                height = max(0.5, number / scales[i] * HEIGHT)
                 bottom = HEIGHT - ground[i]
                 start, width = places[i] + 0.5, max(places[i + 1] - places[i] - 1, 0.8)
                 path.append(f"M{start:.1f} {bottom:.1f}v{-height:.1f}h{width:.1f}v{height:.1f}z")
@@ -268,7 +307,7 @@ def short(number: float) -> str:
 
 def curve(points: list[tuple[int, float]], width: float, height: float) -> dict[str, object]:
     """A line through these points, with its axes; at most 400 of them, averaged in groups."""
-    every = math.ceil(len(points) / 400)
+    every = max(1, math.ceil(len(points) / 400))
     groups = [points[i : i + every] for i in range(0, len(points), every)]
     averaged = [(group[-1][0], sum(loss for _, loss in group) / len(group)) for group in groups]
     finite = [(step, loss) for step, loss in averaged if math.isfinite(loss)]

@@ -3,8 +3,8 @@
 for (const head of document.querySelectorAll("table.sortable thead th")) {
   const button = document.createElement("button");
   button.type = "button";
-  button.textContent = head.textContent;
-  head.replaceChildren(button);
+  button.append(...head.childNodes);
+  head.append(button);
   button.addEventListener("click", () => {
     const table = head.closest("table");
     const body = table.tBodies[0];

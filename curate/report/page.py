@@ -69,7 +69,7 @@ def page(report: Report, samples: int) -> str:
         policy=policy(style, script),
         samples=samples,
         funnel=funnel(report),
-        signals=[signal_card(signal) for signal in report.signals],
+        signals=_by_stage(report.signals),
         lengths=_lengths(report.lengths),
         clusters={what: cluster_rows(sketch) for what, sketch in report.clusters.items()},
         sources=damaged_first(report.sources)[:MOST_ROWS],
@@ -149,6 +149,13 @@ def funnel(report: Report) -> list[dict[str, Any]]:
             }
         )
     return rows
+
+
+def _by_stage(signals: list[SignalFacts]) -> dict[str, list[dict[str, Any]]]:
+    cards: dict[str, list[dict[str, Any]]] = {}
+    for signal in signals:
+        cards.setdefault(signal.stage, []).append(signal_card(signal))
+    return cards
 
 
 def signal_card(signal: SignalFacts) -> dict[str, Any]:

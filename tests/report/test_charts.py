@@ -97,4 +97,12 @@ def test_a_loss_curve_averages_many_points_and_passes_over_broken_ones():
     points = [(step, 5.0 - step / 1000) for step in range(1, 1001)]
     drawn = charts.curve([*points, (1001, math.nan)], 800, 200)
     assert drawn["path"].count("L") < 400
-    assert charts.curve([(1, 2.0)], 800, 200) == {}
+    assert charts.curve([(1, 2.0)], 800, 200) == charts.curve([], 800, 200) == {}
+
+
+def test_a_bar_that_towers_over_all_others_is_cut_and_told():
+    drawn = charts.histogram(facts([0.0] * 1000 + [0.5] * 20, high=1))
+    ((label, x),) = [(cut.label, cut.x) for cut in drawn.cut]
+    assert (label, x) == ("1,000", 0.0)
+    assert drawn.highest == 40
+    assert charts.histogram(facts([0.0] * 30 + [0.5] * 20, high=1)).cut == []
