@@ -12,8 +12,8 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file
 
 from curate.errors import CurateError, ModelError
+from tokenizer import vocabulary
 from tokenizer.encode import Encoder
-from tokenizer.vocabulary import Vocabulary
 from trainer.model import Llama, Shape, torch
 from trainer.train import CONFIG, MODEL
 
@@ -31,7 +31,7 @@ class Sampling:
 def sample(folder: Path, prompt: str, how: Sampling) -> str:
     """The prompt and what the model in this folder writes after it, to the end of the text."""
     model, config = load_model(folder)
-    encoder = Encoder(Vocabulary.load(folder))
+    encoder = Encoder(vocabulary.load(folder))
     start = encoder.encode(pa.array([prompt]))[0].tolist()
     if not start:
         raise CurateError("prompt: empty; write at least one character for the model to go on from")
