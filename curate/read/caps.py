@@ -373,8 +373,6 @@ def imply_ends(tree: Tree, name: int, code: int) -> bool:
         close_at(tree, tree.last[code], tree.now[TOP] - 1)
     elif code in (OPTION, OPTGROUP):
         close_at(tree, tree.last[OPTION], tree.now[TOP] - 1)
-        if code == OPTGROUP:
-            close_at(tree, tree.last[code], tree.now[TOP] - 1)
     elif code in (ANCHOR, NOBR):
         close_formatting(tree, name)
     elif code == FORM:
@@ -430,7 +428,7 @@ def floor_of(tree: Tree, code: int, flags: int) -> int:
     floor: int = tree.now[AT_BARRIER] if flags & SPECIAL else tree.now[AT_SPECIAL]
     if TD <= code <= TFOOT:
         floor = tree.last[TABLE]
-    elif code in (TABLE, FOREIGN, INTEGRATION):
+    elif code == TABLE or (code == FOREIGN and is_foreign(tree)):
         floor = -1
     elif code == ITEM:
         floor = max(floor, tree.last[UL], tree.last[OL])
@@ -442,7 +440,7 @@ def end_tag(tree: Tree, name: int, code: int, flags: int) -> None:
     """What an end tag does to the tree."""
     if code in (TITLE, INTEGRATION):
         place = max(place_of(tree, name, INTEGRATION), place_of(tree, name, hashed_code(name)))
-        if place >= 0:
+        if place >= max(tree.now[AT_SPECIAL], 0):
             pop_to(tree, place)
         return
     if is_foreign(tree) and code != FOREIGN:

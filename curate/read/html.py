@@ -29,10 +29,12 @@ from curate.stage import Stage, kept, mark, with_column, without
 MAX_REOPENED = 100_000
 # From this much visible text on, an empty extraction is the extractor's doing.
 VISIBLE_BYTES = 2048
+# The process takes 40 MB before its first page.
+MIN_MEMORY_BYTES = 128 * 1024 * 1024
 # A page that dies is tried again alone, with this many times the limits.
 RETRY_FACTOR = 3
 # Deaths that are nobody's limit (an operator, the kernel's memory killer) are retried as often.
-RETRIES_OF_THE_INNOCENT = 5
+RETRIES_OF_THE_INNOCENT = 10
 # The child may be stopped, or the machine asleep: this is when waiting ends, limits or not.
 PATIENCE_SECONDS = 60.0
 PATIENCE_FACTOR = 20
@@ -61,6 +63,10 @@ class Extract:
             value = getattr(self, field.name)
             if not isinstance(value, str) and not value > 0:
                 raise RecipeError(f"{field.name}: {value} is not above 0; nothing could pass")
+        if self.memory_bytes < MIN_MEMORY_BYTES:
+            raise RecipeError(
+                f"memory_bytes: {self.memory_bytes} is too little; write {MIN_MEMORY_BYTES} or more"
+            )
 
     @contextmanager
     def open(self) -> Iterator[Stage]:
@@ -241,6 +247,7 @@ class Parser:
         answer = self._child.ask(page, count)
         if isinstance(answer, bytes):
             return answer
+        self._child.close()
         self._child = None
         for _ in range(RETRIES_OF_THE_INNOCENT):
             # Alone in a fresh process: neither its neighbours nor the machine's mood decide.
@@ -296,7 +303,7 @@ class Child:
         deadline = time.monotonic() + self._patience
         try:
             if not self._is_ready:
-                self._meet(deadline)
+                self._is_ready = self._read(len(READY), deadline) == READY
             name = page.codec.encode()
             self._write(REQUEST.pack(len(page.payload), *count, page.is_html, name), deadline)
             self._write(page.payload, deadline)
@@ -305,25 +312,16 @@ class Child:
         except (EOFError, BrokenPipeError):
             return self._death()
         except TimeoutError:
-            self.close()
-            return Death("html.timeout", innocent=True)
-
-    def _meet(self, deadline: float) -> None:
-        """Wait until the process can take pages."""
-        try:
-            self._is_ready = self._read(len(READY), deadline) == READY
-        except EOFError as error:
-            command = " ".join(self._process.args)  # type: ignore[arg-type]  # a list of str
-            self.close()
-            raise CurateError(
-                f"the extraction process does not start; try it by hand: {command} < /dev/null "
-                "(memory_bytes may be too small for it)"
-            ) from error
+            return Death("html.timeout", innocent=False)
 
     def _death(self) -> Death:
         """Why the process ended."""
         status = self._process.wait()
-        self.close()
+        if status > 0 and not self._is_ready:
+            command = " ".join(self._process.args)  # type: ignore[arg-type]  # a list of str
+            raise CurateError(
+                f"the extraction process does not start; try it by hand: {command} < /dev/null"
+            )
         if -status == signal.SIGPROF:
             return Death("html.timeout", innocent=False)
         # Rust aborts when it gets no memory; Python raises.
