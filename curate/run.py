@@ -12,7 +12,7 @@ import pyarrow.parquet as pq
 
 from curate import __version__, publish, schema
 from curate.column import Mask
-from curate.errors import LawError
+from curate.errors import CurateError, InputError, LawError
 from curate.ledger import Spans, StageLedger
 from curate.passes import Pass, passes
 from curate.plan import Plan, Unit, as_json, plan
@@ -188,9 +188,15 @@ class _Run:
         self._outcome.reused += len({task["key"] for task in tasks}) - len(missing)
         if missing:
             self._events.begin(phase, total, unit)
+            failed: list[CurateError] = []
             for task, result in self._pool.run(missing, lambda _, counts: self._advance(counts)):
-                self._work.publish(task["key"], Path(task["scratch"]), check(result))
+                try:
+                    self._work.publish(task["key"], Path(task["scratch"]), check(result))
+                except InputError as error:  # the others are finished first, and need not be redone
+                    failed.append(error)
             self._events.end()
+            if failed:
+                raise InputError("; ".join(map(str, failed)))
         for task in tasks:
             for label, seconds in self._piece(task["key"])["seconds"].items():
                 spent = self._outcome.seconds.get(label, 0.0)

@@ -1,0 +1,84 @@
+"""`curate tokenizer`: train, encode, evaluate; the second door."""
+
+import json
+from pathlib import Path
+from typing import Annotated
+
+import pyarrow as pa
+import typer
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
+
+from curate.errors import InputError
+from tokenizer import fertility, train, vocabulary
+from tokenizer.encode import Encoder
+
+app = typer.Typer(
+    no_args_is_help=True,
+    help="Train and use byte-level BPE tokenizers.",
+    epilog="Example:  curate tokenizer train --input 'out/documents/*.parquet' --output tok",
+)
+
+Inputs = Annotated[
+    list[str], typer.Option("--input", help="Parquet, JSONL or text: file, glob or folder.")
+]
+Tokenizer = Annotated[
+    Path, typer.Argument(help="A tokenizer.json, a folder with one, GPT-2 files or tiktoken ranks.")
+]
+
+
+@app.command(
+    name="train",
+    epilog="Example:  curate tokenizer train --input 'text/*.parquet' --vocab-size 32000 "
+    "--pattern gpt2 --output tok",
+)
+def train_command(
+    inputs: Inputs,
+    output: Annotated[Path, typer.Option(help="The folder to write it to.")],
+    vocab_size: Annotated[int, typer.Option(min=257)] = 32_000,
+    pattern: Annotated[str, typer.Option(help="gpt2, cl100k, ... or a regular expression.")] = (
+        "gpt2"
+    ),
+    min_frequency: Annotated[int, typer.Option(min=1)] = 2,
+) -> None:
+    """Train a tokenizer on text and write it for tokenizers, transformers and tiktoken."""
+    settings = train.Train(pattern=pattern, vocab_size=vocab_size, min_frequency=min_frequency)
+    console = Console()
+    with console.status("counting pieces and learning merges ..."):
+        summary = train.train_on_files(_files(inputs), settings, output)
+    console.print_json(json.dumps(summary))
+    console.print(Text(str(output / "tokenizer.json")))
+
+
+@app.command(epilog="Example:  curate tokenizer encode tok 'The function returns'")
+def encode(tokenizer: Tokenizer, text: Annotated[str, typer.Argument()]) -> None:
+    """Show the tokens of a text."""
+    encoder = Encoder(vocabulary.load(tokenizer))
+    tokens, _ = encoder.encode(pa.array([text]))
+    table = Table("id", "bytes", box=None)
+    for token in tokens.tolist():
+        table.add_row(str(token), Text(repr(encoder.decode(tokens[tokens == token][:1]))[2:-1]))
+    Console().print(table)
+
+
+@app.command(epilog="Example:  curate tokenizer evaluate tok --input 'out/documents/*.parquet'")
+def evaluate(tokenizer: Tokenizer, inputs: Inputs) -> None:
+    """Measure bytes per token and tokens per word, for each language where it is known."""
+    Console().print(fertility.report(vocabulary.load(tokenizer), _files(inputs)))
+
+
+def _files(patterns: list[str]) -> list[Path]:
+    files: set[Path] = set()
+    for pattern in patterns:
+        path = Path(pattern)
+        if path.is_dir():
+            found = [one for one in path.rglob("*") if one.is_file()]
+        elif path.is_file():
+            found = [path]
+        else:
+            found = list(Path(path.anchor or ".").glob(str(path.relative_to(path.anchor))))
+        if not found:
+            raise InputError(f"{pattern}: matches no file; write a path, a folder or a glob")
+        files.update(found)
+    return sorted(files)
