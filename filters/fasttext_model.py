@@ -155,11 +155,11 @@ def add_letters(word: Bytes, size: int, vocabulary: Vocabulary, total: Floats) -
     for first in range(size):
         if (word[first] & 0xC0) == 0x80:
             continue
-        hashed = _BASIS
+        hashed: Any = np.int64(_BASIS)
         after = first
         length = 0
         while after < size and length < high:
-            hashed = fnv(hashed, word[after])
+            hashed = fnv(hashed, np.int64(word[after]))
             after += 1
             if after < size and (word[after] & 0xC0) == 0x80:
                 continue
@@ -197,11 +197,11 @@ def is_word(letters: Bytes, hashed: int, vocabulary: Vocabulary, cache: Cache, s
 def word_end(text: Bytes, here: int, letters: Bytes) -> tuple[int, int, int]:
     """Copy the word that begins here as `<word>`; where it ends, and two hashes of it."""
     size = 1
-    first = _BASIS
-    second = 0
+    first: Any = np.int64(_BASIS)
+    second: Any = np.int64(0)
     while here < len(text) and not is_separator(text[here]):
-        byte = text[here]
-        letters[size] = byte
+        letters[size] = text[here]
+        byte = np.int64(text[here])
         first = fnv(first, byte)
         second = (second * 131 + byte + 1) & _MASK
         size += 1
@@ -232,7 +232,7 @@ def add_words(text: Bytes, vocabulary: Vocabulary, cache: Cache, room: Any, tota
         begin = here
         here, first, second = word_end(text, here, letters)
         # Two hashes of 32 bits: nobody has met two words that agree in both.
-        key = ((first << 31) ^ second) + 1
+        key = ((first << 30) ^ second) + 1
         slot = slot_of(key, here - begin)
         if keys[slot] != key or slot == CACHE_SLOTS:
             whole = letters[: here - begin + 2]
@@ -286,7 +286,7 @@ def add_end(vocabulary: Vocabulary, heard: Any, total: Floats) -> int:
         hashed = unsigned[first]
         for after in range(first + 1, min(first + vocabulary.numbers[WORD_N], words + 1)):
             hashed = hashed * _WORD_NGRAM + unsigned[after]
-            row = np.int64(hashed % buckets)
+            row: Any = np.int64(hashed % buckets)
             if len(vocabulary.bits) > 0:
                 row = row_of(row, vocabulary.bits, vocabulary.ranks)
             if row >= 0:

@@ -17,7 +17,6 @@ from curate.errors import ModelError, RecipeError
 from filters.fasttext_model import FastText
 from filters.language import UNDETERMINED, Identify, language_of
 
-
 # As plain Python the kernels are a thousand times slower.
 COMPILED = os.environ.get("NUMBA_DISABLE_JIT") != "1"
 
