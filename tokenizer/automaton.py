@@ -25,6 +25,8 @@ CUT = 1  # a piece ended before this character, and the next one began with it
 SEEN = 2  # a piece may end before this character; remembered for the way back
 BACK = 0  # row 0: nothing fits any more; the piece ends where one was seen last
 
+# The published patterns need 5 to 54.
+MOST_ROWS = 5_000
 CHARACTER_SET = regex.compile(
     r"(?P<set>\[(?:\\.|[^\[\]\\]|(?&set))*+\])|\\[pP]\{\^?\w+\}|\\[sSdDwWrnt]|\\\W|[^\\]"
 )
@@ -113,7 +115,7 @@ class Program:
             raise self.refuse("no closing parenthesis")
 
     def character_set(self, fold: bool) -> int:
-        """Number of the set that comes next: `[...]`, `\\p{L}`, `\\s`, `a`."""
+        r"""Number of the set that comes next: `[...]`, `\p{L}`, `\s`, `a`."""
         one = CHARACTER_SET.match(self.text, self.at)
         if one is None or one[0] in tuple("^$*+?{}[]()"):
             raise self.refuse("something that is no character set")
@@ -204,16 +206,18 @@ def automaton(pattern: str) -> Automaton:
     classes, held = unicode_classes(tuple(program.sets))
     # One more class, held by no set: the end of the text.
     held = np.hstack([held, np.zeros((len(held), 1), np.bool_)])
-    begin = (0,)
-    if advance(program.steps, begin, held[:, -1])[1]:
-        raise RecipeError(f"pattern {pattern!r} matches the empty text")
+    begin: Threads = (0,)
     width = held.shape[1]
+    if any(advance(program.steps, begin, held[:, kind])[1] for kind in range(width)):
+        raise RecipeError(f"pattern {pattern!r} matches the empty text")
     rows: dict[Threads, int] = {(): 0, begin: 1}
     entries: list[list[int]] = [[BACK] * width]
     waiting = [begin]
     while waiting:
+        if len(rows) > MOST_ROWS:
+            raise RecipeError(f"pattern {pattern!r} needs more than {MOST_ROWS} states")
         threads = waiting.pop(0)
-        row = []
+        row: list[int] = []
         for kind in range(width):
             behind, seen = advance(program.steps, threads, held[:, kind])
             flags = SEEN * seen

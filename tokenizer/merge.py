@@ -38,6 +38,15 @@ def find(keys: Any, key: Any) -> Any:
 
 
 @helper
+def empty_keys(size: int) -> Any:
+    """Slots that hold no pair."""
+    keys = np.empty(size, np.uint64)
+    for k in range(size):
+        keys[k] = EMPTY
+    return keys
+
+
+@helper
 def with_room(pairs: Any, room: Any) -> Any:
     """The same pairs in a table that stays half empty with so many."""
     keys, known = pairs
@@ -46,13 +55,15 @@ def with_room(pairs: Any, room: Any) -> Any:
         size *= 2
     if size == len(keys):
         return pairs
-    larger = np.full(size, EMPTY, np.uint64)
+    larger = empty_keys(size)
     moved = np.zeros((size, 7), np.int64)
     for k in range(len(keys)):
         if keys[k] != EMPTY:
             at = find(larger, keys[k])
             larger[at] = keys[k]
-            moved[at] = known[k]
+            # Column by column: assigning a row would compile four seconds of error messages.
+            for column in range(7):
+                moved[at, column] = known[k, column]
     return larger, moved
 
 
@@ -95,7 +106,7 @@ def take(pairs: Any, key: Any, weight: Any) -> None:
 
 
 @helper
-def before(heap: Any, i: Any, j: Any) -> bool:
+def before(heap: Any, i: Any, j: Any) -> Any:
     """Whether entry i comes before entry j: the larger count, then the older pair."""
     counts, keys = heap
     return counts[i] > counts[j] or (counts[i] == counts[j] and keys[i] < keys[j])
@@ -149,10 +160,11 @@ def push_touched(pairs: Any, heap: Any, sizes: Any) -> Any:
         at = known[at, TOUCHED]
     if sizes[HEAP] + touched >= len(heap[0]):
         more = len(heap[0]) + 2 * touched
-        heap = (
-            np.concatenate((heap[0], np.zeros(more, np.int64))),
-            np.concatenate((heap[1], np.zeros(more, np.uint64))),
-        )
+        counts, keys = np.empty(more, np.int64), np.empty(more, np.uint64)
+        for k in range(sizes[HEAP]):
+            counts[k] = heap[0][k]
+            keys[k] = heap[1][k]
+        heap = counts, keys
     at = sizes[LAST]
     while at >= 0:
         if known[at, COUNT] > 0:
@@ -197,7 +209,7 @@ def places_of(pairs: Any, nodes: Any, key: Any) -> Any:
 def merge_at(chain: Any, p: Any, pair: Any, pairs: Any, state: Any) -> None:
     """Make one token of the pair at a place, and change the pairs around it."""
     symbols, left_of, right_of, weights = chain
-    a, b, token, longest, lengths = pair
+    a, b, token, longest, starts = pair
     nodes, sizes = state
     q = right_of[p]
     if symbols[p] != a or q < 0 or symbols[q] != b:
@@ -205,22 +217,23 @@ def merge_at(chain: Any, p: Any, pair: Any, pairs: Any, state: Any) -> None:
     before_, behind, weight = left_of[p], right_of[q], weights[p]
     symbols[p] = token
     symbols[q] = -1
+    spare = longest - (starts[token + 1] - starts[token])
     right_of[p] = behind
     if before_ >= 0:
         other = symbols[before_]
         take(pairs, key_of(other, a), weight)
-        if lengths[other] + lengths[token] <= longest:
+        if starts[other + 1] - starts[other] <= spare:
             add(pairs, nodes, sizes, key_of(other, token), (before_, weight))
     if behind >= 0:
         other = symbols[behind]
         left_of[behind] = p
         take(pairs, key_of(b, other), weight)
-        if lengths[other] + lengths[token] <= longest:
+        if starts[other + 1] - starts[other] <= spare:
             add(pairs, nodes, sizes, key_of(token, other), (p, weight))
 
 
 @helper
-def token_spelled(spelling: Any, starts: Any, slots: Any, pair: Any, tokens: Any) -> int:
+def token_spelled(spelling: Any, starts: Any, slots: Any, pair: Any, tokens: Any) -> Any:
     """The token that is spelled like this pair: one that exists, or the next number."""
     mask = np.uint64(len(slots) - 1)
     begin = starts[tokens]
@@ -255,7 +268,7 @@ def all_pairs(chain: Any) -> Any:
     sizes = np.zeros(5, np.int64)
     sizes[LAST] = -1
     # There are 65,536 pairs of bytes: this table does not grow while they are entered.
-    pairs = np.full(1 << 17, EMPTY, np.uint64), np.zeros((1 << 17, 7), np.int64)
+    pairs = empty_keys(1 << 17), np.zeros((1 << 17, 7), np.int64)
     heap = np.zeros(1, np.int64), np.zeros(1, np.uint64)
     for p in range(len(symbols)):
         if right_of[p] >= 0:
@@ -266,56 +279,49 @@ def all_pairs(chain: Any) -> Any:
 
 
 @helper
-def bytes_spelled(alphabet: Any, goal: int) -> Any:
-    """Spelling, beginnings and hash slots of the tokens that are bytes."""
-    size = 1 << 10
-    while size < 2 * goal:
-        size *= 2
-    spelling = np.zeros(1 << 16, np.uint8)
-    starts = np.zeros(goal + 2, np.int64)
-    slots = np.full(size, -1, np.int32)
-    for k in range(256):
-        spelling[k] = alphabet[k]
-        starts[k] = k
-    starts[256] = 256
-    return spelling, starts, slots
+def longer(array: Any) -> Any:
+    """The same array with as much room again."""
+    more = np.empty(2 * len(array), array.dtype)
+    for k in range(len(array)):
+        more[k] = array[k]
+    return more
 
 
 @helper
-def merges_of(chain: Any, alphabet: Any, goal: int, least: int, longest: int) -> Any:
+def merges_of(chain: Any, spelled: Any, goal: int, least: int, longest: int) -> Any:
     """All merges in order (left, right, token) until there are `goal` tokens; see the reference.
 
-    Tokens 0 to 255 are the bytes of the alphabet, which is in the order of the tie rule.
+    `spelled` has the bytes of the 256 tokens that there are, in the order of the tie rule, their
+    beginnings, and the slots in which tokens are found by their bytes.
     """
+    spelling, starts, slots = spelled
     pairs, nodes, sizes, heap = all_pairs(chain)
-    spelling, starts, slots = bytes_spelled(alphabet, goal)
-    lengths = np.ones(goal + 1, np.int64)
-    merges = np.empty((2 * goal, 3), np.int32)
+    merges = np.empty(1 << 12, np.int32)
     tokens, count = 256, 0
     while tokens < goal:
         weight, key = best_pair(pairs, heap, sizes)
         if weight < least or weight < 1:
             break
         a, b = np.int64(key >> np.uint64(32)), np.int64(key & np.uint64(0xFFFFFFFF))
-        length = lengths[a] + lengths[b]
+        length = starts[a + 1] - starts[a] + starts[b + 1] - starts[b]
         while starts[tokens] + length > len(spelling):
-            spelling = np.concatenate((spelling, np.zeros_like(spelling)))
+            spelling = longer(spelling)
         token = token_spelled(spelling, starts, slots, (a, b), tokens)
-        lengths[token] = length
         tokens += token == tokens
         places = places_of(pairs, nodes, key)
         pairs = with_room(pairs, sizes[PAIRS] + 2 * min(len(places), tokens) + 1)
         sizes[NOW] += 1
         for p in places:
-            merge_at(chain, p, (a, b, token, longest, lengths), pairs, (nodes, sizes))
+            merge_at(chain, p, (a, b, token, longest, starts), pairs, (nodes, sizes))
         at = find(pairs[0], key)
         pairs[1][at, COUNT] = 0
         heap = push_touched(pairs, heap, sizes)
         # Two pairs may spell one token, so a pair can come up again: it stays the merge it was.
-        if not pairs[1][at, MERGED]:
-            pairs[1][at, MERGED] = 1
-            merges[count] = a, b, token
-            count += 1
-        if count == len(merges):
-            merges = np.concatenate((merges, np.zeros_like(merges)))
-    return merges[:count], spelling[: starts[tokens]], starts[: tokens + 1]
+        if pairs[1][at, MERGED]:
+            continue
+        pairs[1][at, MERGED] = 1
+        if 3 * count + 3 > len(merges):
+            merges = longer(merges)
+        merges[3 * count], merges[3 * count + 1], merges[3 * count + 2] = a, b, token
+        count += 1
+    return merges[: 3 * count].reshape(-1, 3), spelling[: starts[tokens]], starts[: tokens + 1]

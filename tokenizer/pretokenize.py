@@ -13,7 +13,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from curate.column import Bytes, Hashes, Offsets, View, view
+from curate.column import Bytes, Hashes, Positions, View, view
 from curate.errors import RecipeError
 from curate.kernel import helper
 from tokenizer.automaton import CUT, SEEN, Automaton, automaton
@@ -42,8 +42,13 @@ PATTERNS = {
 
 COUNTS = pa.schema([("piece", pa.binary()), ("count", pa.int64())])
 
-# Ends are cut in blocks that stay in a core's own cache, together with the bytes they cover.
-BLOCK = 1 << 15
+# A piece in four words: its bytes and length (see `first_bytes`), its place, and a hash.
+LOW, HIGH, BEGIN, HASHED = range(4)
+LENGTH = np.uint64((1 << 56) - 1)
+LONG = np.uint64(0xFF << 56)  # HIGH of a piece of more than 15 bytes is this and its length
+
+# Pieces come in blocks that stay in a core's own cache, together with the bytes they cover.
+BLOCK = 1 << 12
 
 
 def splitter(pattern: str) -> Automaton:
@@ -58,7 +63,7 @@ def splitter(pattern: str) -> Automaton:
 
 
 @helper
-def character(data: Any, i: int, end: int, limit: int) -> int:
+def character(data: Any, i: Any, end: Any, limit: Any) -> Any:
     """Code point at i, a byte above 127, with its length above bit 21; `limit` if it is none."""
     lead = np.int64(data[i])
     if lead < 0xE0:
@@ -78,7 +83,7 @@ def character(data: Any, i: int, end: int, limit: int) -> int:
 
 
 @helper
-def match_end(data: Any, i: int, end: int, machine: Any) -> int:
+def match_end(data: Any, i: Any, end: Any, machine: Any) -> Any:
     """End of the match that begins at i, or i if none does."""
     classes, table, width, state, stranger = machine
     last = i
@@ -93,7 +98,7 @@ def match_end(data: Any, i: int, end: int, machine: Any) -> int:
 
 
 @helper
-def gap_end(data: Any, i: int, end: int, machine: Any) -> int:
+def gap_end(data: Any, i: Any, end: Any, machine: Any) -> Any:
     """Where the next match begins behind a character with which none begins."""
     while i < end:
         lead = np.int64(data[i])
@@ -105,8 +110,8 @@ def gap_end(data: Any, i: int, end: int, machine: Any) -> int:
 
 @helper
 def cut(
-    data: Any, offsets: Any, place: tuple[int, int], machine: Any, ends: Any
-) -> tuple[int, int, int]:
+    data: Any, offsets: Any, place: tuple[Any, Any], machine: Any, ends: Any
+) -> tuple[Any, Any, Any]:
     """Write the ends of pieces from this place (row, byte) on: how many, and the place behind.
 
     Most bytes need one look into the table and no branch: a word's end is not a jump that the
@@ -114,8 +119,8 @@ def cut(
     """
     classes, table, width, start, stranger = machine
     row, i = place
+    count = np.int64(0)
     room = len(ends) - 1
-    count = 0
     begin = last = i
     state = start
     while row < len(offsets) - 1 and count < room:
@@ -162,7 +167,7 @@ def word_at(data: Any, i: Any) -> Any:
 
 
 @helper
-def part_at(data: Any, i: int, length: int) -> Any:
+def part_at(data: Any, i: Any, length: Any) -> Any:
     """Up to eight bytes as a number."""
     if length <= 0:
         return np.uint64(0)
@@ -177,7 +182,7 @@ def part_at(data: Any, i: int, length: int) -> Any:
 
 
 @helper
-def first_bytes(data: Any, i: int, length: int) -> tuple[Any, Any]:
+def first_bytes(data: Any, i: Any, length: Any) -> tuple[Any, Any]:
     """Up to 15 bytes and their length in two words: pieces of which both are equal are equal.
 
     In longer pieces the words are a hash and the length, and the bytes have to be looked at.
@@ -189,116 +194,134 @@ def first_bytes(data: Any, i: int, length: int) -> tuple[Any, Any]:
     for k in range(0, length, 8):
         low = (low ^ part_at(data, i + k, length - k)) * np.uint64(0x9E3779B97F4A7C15)
         low ^= low >> np.uint64(32)
-    return low, np.uint64(length) | np.uint64(0xFF) << np.uint64(56)
+    return low, LONG | np.uint64(length)
 
 
 @helper
-def same_bytes(data: Any, i: int, j: int, length: int) -> bool:
-    """Whether two stretches of the same buffer are equal."""
-    for k in range(length):
-        if data[i + k] != data[j + k]:
+def describe(data: Any, begin: Any, ends: Any, pieces: Any) -> None:
+    """Write LOW, HIGH, BEGIN and HASHED of every piece that ends here."""
+    for k in range(len(ends)):
+        length = np.int64(ends[k]) - begin
+        low, high = first_bytes(data, begin, length)
+        mixed = (low ^ (high >> np.uint64(29))) * np.uint64(0x9E3779B97F4A7C15) ^ high
+        mixed *= np.uint64(0xBF58476D1CE4E5B9)
+        pieces[k, LOW] = low
+        pieces[k, HIGH] = high
+        pieces[k, BEGIN] = np.uint64(begin)
+        pieces[k, HASHED] = mixed ^ (mixed >> np.uint64(32))
+        begin += length
+
+
+@helper
+def same_bytes(data: Any, i: Any, j: Any, high: Any) -> Any:
+    """Whether two pieces of one buffer, equal in both words, are equal in their bytes."""
+    for k in range(np.int64(high & LENGTH)):
+        if data[np.int64(i) + k] != data[np.int64(j) + k]:
             return False
     return True
 
 
 @helper
-def slot_of(low: Any, high: Any) -> Any:
-    """Where to look for a piece first, before the table's mask."""
-    mixed = (low ^ (high >> np.uint64(29))) * np.uint64(0x9E3779B97F4A7C15) ^ high
-    mixed *= np.uint64(0xBF58476D1CE4E5B9)
-    return mixed ^ (mixed >> np.uint64(32))
+def count_block(data: Any, pieces: Any, slots: Any, counts: Any, taken: Any) -> tuple[Any, Any]:
+    """Count pieces until the table is half full: how many were counted, and slots are taken.
 
-
-@helper
-def count_block(data: Any, begin: int, ends: Any, slots: Any, taken: int) -> tuple[int, int, int]:
-    """Count the pieces that end here: how many before the table was half full, and where.
-
-    A slot is two words of key, the place of the first byte, and the count: 0 in an empty one.
+    A slot holds a piece; an empty one counts 0.
     """
     mask = np.uint64(len(slots) - 1)
-    for k in range(len(ends)):
+    for k in range(len(pieces)):
         if 2 * taken >= len(slots):
-            return k, begin, taken
-        length = np.int64(ends[k]) - begin
-        low, high = first_bytes(data, begin, length)
-        at = slot_of(low, high) & mask
-        while slots[at, 3]:
-            if slots[at, 0] == low and slots[at, 1] == high:
-                if length <= 15 or same_bytes(data, np.int64(slots[at, 2]), begin, length):
-                    break
+            return k, taken
+        low, high = pieces[k, LOW], pieces[k, HIGH]
+        at = pieces[k, HASHED] & mask
+        while counts[at]:
+            same = slots[at, LOW] == low and slots[at, HIGH] == high
+            if same and (high < LONG or same_bytes(data, slots[at, BEGIN], pieces[k, BEGIN], high)):
+                break
             at = (at + np.uint64(1)) & mask
-        if not slots[at, 3]:
-            slots[at, 0], slots[at, 1], slots[at, 2] = low, high, np.uint64(begin)
+        if not counts[at]:
+            for word in range(4):
+                slots[at, word] = pieces[k, word]
             taken += 1
-        slots[at, 3] += np.uint64(1)
-        begin += length
-    return len(ends), begin, taken
+        counts[at] += 1
+    return len(pieces), taken
 
 
 @helper
-def move(slots: Any, larger: Any) -> None:
+def move(slots: Any, counts: Any, larger: Any, moved: Any) -> None:
     """Enter all counted pieces into an empty table of another size."""
     mask = np.uint64(len(larger) - 1)
     for k in range(len(slots)):
-        if slots[k, 3]:
-            at = slot_of(slots[k, 0], slots[k, 1]) & mask
-            while larger[at, 3]:
+        if counts[k]:
+            at = slots[k, HASHED] & mask
+            while moved[at]:
                 at = (at + np.uint64(1)) & mask
-            larger[at] = slots[k]
+            for word in range(4):
+                larger[at, word] = slots[k, word]
+            moved[at] = counts[k]
 
 
 @helper
-def gather(data: Any, starts: Any, offsets: Any, out: Any) -> None:
-    """Copy the stretch that begins at each start to its place in the output."""
-    for k in range(len(starts)):
-        begin = np.int64(starts[k])
+def gather(data: Any, pieces: Any, offsets: Any, out: Any) -> None:
+    """Copy the bytes of each piece to its place in the output."""
+    for k in range(len(pieces)):
+        begin = np.int64(pieces[k, BEGIN])
         for i in range(np.int64(offsets[k + 1]) - np.int64(offsets[k])):
             out[offsets[k] + i] = data[begin + i]
 
 
-def cuts(rows: View, machine: Automaton) -> Iterator[tuple[Offsets, int]]:
-    """Blocks of piece ends in order, each with the byte at which its first piece begins.
-
-    The array is used again for the next block.
-    """
+def pieces_of(rows: View, machine: Automaton) -> Iterator[Hashes]:
+    """The pieces of all rows in order, block by block; the array is used again for the next."""
     ends = np.empty(BLOCK, np.int32)
+    pieces = np.empty((BLOCK, 4), np.uint64)
     row, position = 0, int(rows.offsets[0])
     while row < len(rows.offsets) - 1:
         begin = position
         count, row, position = cut(*rows, (row, position), tuple(machine), ends)
-        yield ends[:count], begin
+        describe(rows.data, begin, ends[:count], pieces)
+        yield pieces[:count]
 
 
-def pieces_counted(data: Bytes, slots: Hashes) -> pa.Table:
-    """The table's pieces with their counts, sorted by piece."""
-    slots = slots[slots[:, 3] > 0]
-    high = slots[:, 1]
-    short = high >> np.uint64(56)
-    lengths = np.where(short == 0xFF, high & np.uint64((1 << 56) - 1), short).astype(np.int64)
-    offsets = np.zeros(len(slots) + 1, np.int32)
-    np.cumsum(lengths, out=offsets[1:])
+def pieces_within(rows: View) -> Hashes:
+    """Every row as one piece; none of them may be empty."""
+    pieces = np.empty((len(rows.offsets) - 1, 4), np.uint64)
+    describe(rows.data, int(rows.offsets[0]), rows.offsets[1:], pieces)
+    return pieces
+
+
+def lengths_of(pieces: Hashes) -> Positions:
+    """How many bytes each piece has."""
+    high = pieces[:, HIGH]
+    return np.where(high < LONG, high >> np.uint64(56), high & LENGTH).astype(np.int64)
+
+
+def pieces_counted(data: Bytes, pieces: Hashes, counts: Positions) -> pa.Table:
+    """These pieces with their counts, sorted by piece."""
+    offsets = np.zeros(len(pieces) + 1, np.int32)
+    np.cumsum(lengths_of(pieces), out=offsets[1:])
     copied = np.empty(int(offsets[-1]), np.uint8)
-    gather(data, slots[:, 2], offsets, copied)
+    gather(data, pieces, offsets, copied)
     buffers = [None, pa.py_buffer(offsets), pa.py_buffer(copied)]
-    pieces = pa.Array.from_buffers(pa.binary(), len(slots), buffers)
-    counts = pa.array(slots[:, 3].astype(np.int64))
-    table = pa.table([pieces, counts], schema=COUNTS)
-    return table.take(pc.array_sort_indices(pieces))
+    column = pa.Array.from_buffers(pa.binary(), len(pieces), buffers)
+    table = pa.table([column, pa.array(counts)], schema=COUNTS)
+    return table.take(pc.array_sort_indices(column))
 
 
 def count_pieces(texts: pa.Array, pattern: str) -> pa.Table:
     """How often each piece occurs in these texts, sorted by piece; memory is set by the pieces."""
     rows = view(texts)
-    slots = np.zeros((1 << 12, 4), np.uint64)
+    slots, counts = np.zeros((1 << 12, 4), np.uint64), np.zeros(1 << 12, np.int64)
     taken = 0
-    for ends, begin in cuts(rows, splitter(pattern)):
+    for block in pieces_of(rows, splitter(pattern)):
         done = 0
         while True:
-            block, begin, taken = count_block(rows.data, begin, ends[done:], slots, taken)
-            done += block
-            if done == len(ends):
+            counted, taken = count_block(rows.data, block[done:], slots, counts, taken)
+            done += counted
+            if done == len(block):
                 break
-            larger = np.zeros((4 * len(slots), 4), np.uint64)
-            move(slots, larger)
-            slots = larger
-    return pieces_counted(rows.data, slots)
+            larger, moved = (
+                np.zeros((4 * len(slots), 4), np.uint64),
+                np.zeros(4 * len(counts), np.int64),
+            )
+            move(slots, counts, larger, moved)
+            slots, counts = larger, moved
+    return pieces_counted(rows.data, slots[counts > 0], counts[counts > 0])

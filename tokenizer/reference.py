@@ -12,6 +12,7 @@ leftmost one first, until no pair is known.
 
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
+from itertools import pairwise
 
 import regex
 
@@ -63,7 +64,7 @@ def train(
     while len(age) < vocab_size:
         frequency: Counter[Merge] = Counter()
         for piece, tokens in words.items():
-            for pair in zip(tokens, tokens[1:], strict=False):
+            for pair in pairwise(tokens):
                 if len(pair[0] + pair[1]) <= max_token_length:
                     frequency[pair] += counts[piece]
         best = max(frequency, key=lambda p: (frequency[p], -age[p[0]], -age[p[1]]), default=None)
@@ -82,7 +83,7 @@ def encode(piece: bytes, merges: Sequence[Merge]) -> list[bytes]:
     rank = {pair: i for i, pair in enumerate(merges)}
     tokens = [bytes([b]) for b in piece]
     while len(tokens) > 1:
-        pairs = list(zip(tokens, tokens[1:], strict=False))
+        pairs = list(pairwise(tokens))
         best = min(range(len(pairs)), key=lambda i: (rank.get(pairs[i], len(rank)), i))
         if pairs[best] not in rank:
             break

@@ -7,6 +7,7 @@ ordered as in GPT-2. See `tokenizer/reference.py`, which says the same in plain 
 
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -18,15 +19,24 @@ import pyarrow.parquet
 
 from curate.column import view
 from curate.errors import CurateError, InputError, RecipeError
+from curate.schema import LANGUAGE, TEXT
 from tokenizer.merge import merges_of
 from tokenizer.pretokenize import COUNTS, count_pieces, splitter
 from tokenizer.reference import BYTES
 from tokenizer.vocabulary import Vocabulary
 
+ALPHABET = np.frombuffer(b"".join(BYTES), np.uint8)
+# Places are 32-bit numbers, and three nodes are kept for each byte.
+MOST_BYTES = (2**31 - 2) // 3
 # Text is read in blocks of this size, whatever the size of the file.
 BLOCK_BYTES = 16 << 20
 # Counts of blocks are summed when they have so many rows: memory follows the distinct pieces.
 PENDING_ROWS = 4_000_000
+PACKED = (".gz", ".zst", ".bz2")
+JSON_TEXT = pyarrow.json.ParseOptions(
+    explicit_schema=pa.schema([(TEXT, pa.string()), (LANGUAGE, pa.string())]),
+    unexpected_field_behavior="ignore",
+)
 
 
 @dataclass(frozen=True)
@@ -59,49 +69,59 @@ class Train:
 
 
 def merge_counts(tables: Iterable[pa.Table]) -> pa.Table:
-    """The sum of counts by piece, sorted by piece: the same for any order and split of the tables."""
+    """The sum of counts by piece, sorted by piece: the same for any order and split of tables."""
     every = pa.concat_tables([COUNTS.empty_table(), *tables])
     summed = every.group_by("piece").aggregate([("count", "sum")])
     table = pa.table([summed["piece"], summed["count_sum"]], schema=COUNTS)
     return table.take(pc.sort_indices(table, [("piece", "ascending")]))
 
 
-def train(pieces: pa.Table, settings: Train) -> Vocabulary:
-    """The vocabulary that BPE learns from counted pieces; special tokens come last."""
+def chain_of(pieces: pa.Table) -> tuple[Any, ...]:
+    """All pieces as one row of bytes: numbers, neighbours left and right, weights."""
     column = pieces["piece"].combine_chunks()
     if isinstance(column, pa.ChunkedArray):
-        raise CurateError("more than 2 GB of distinct pieces; raise the count that a piece needs")
-    weights = pieces["count"].to_numpy()
+        column = column.chunk(0) if column.num_chunks else pa.array([], pa.binary())
     data, offsets = view(column)
     total = int(offsets[-1]) - int(offsets[0])
-    if total > (2**31 - 2) // 3:
-        raise CurateError(f"{total} bytes of distinct pieces; at most 715 million are merged")
-    alphabet = np.frombuffer(b"".join(BYTES), np.uint8)
     number = np.empty(256, np.int32)
-    number[alphabet] = np.arange(256)
+    number[ALPHABET] = np.arange(256)
     lengths = np.diff(offsets)
     places = np.arange(total, dtype=np.int32)
     left_of, right_of = places - 1, places + 1
-    filled = offsets[:-1][lengths > 0] - offsets[0]
-    left_of[filled] = -1
-    right_of[filled - 1] = -1  # the first piece's neighbour to the left is the end
-    chain = (
-        number[data[offsets[0] : offsets[-1]]],
-        left_of,
-        right_of,
-        np.repeat(weights, lengths),
-    )
+    begins = offsets[:-1][lengths > 0] - offsets[0]
+    left_of[begins] = -1
+    right_of[begins - 1] = -1  # the first piece's neighbour to the left is the very end
+    weights = np.repeat(pieces["count"].to_numpy(), lengths)
+    return number[data[offsets[0] : offsets[-1]]], left_of, right_of, weights
+
+
+def train(pieces: pa.Table, settings: Train) -> Vocabulary:
+    """The vocabulary that BPE learns from counted pieces; special tokens come last."""
+    size = int(pc.sum(pc.binary_length(pieces["piece"])).as_py() or 0)
+    if size > MOST_BYTES:
+        raise CurateError(f"{size} bytes of distinct pieces; at most {MOST_BYTES} can be merged")
     goal = settings.vocab_size - len(settings.special_tokens)
     longest = settings.max_token_length or 1 << 40
-    merges, spelling, starts = merges_of(chain, alphabet, goal, settings.min_frequency, longest)
-    spelled = spelling.tobytes()
-    tokens = tuple(spelled[i:j] for i, j in zip(starts[:-1], starts[1:], strict=True))
+    starts = np.zeros(goal + 2, np.int64)
+    starts[:257] = np.arange(257)
+    # Tokens of one byte are not in it: what is looked for has two bytes at least.
+    slots = np.full(1 << (2 * goal).bit_length(), -1, np.int32)
+    spelled = (ALPHABET.copy(), starts, slots)
+    chain = chain_of(pieces)
+    merges, spelling, starts = merges_of(chain, spelled, goal, settings.min_frequency, longest)
+    text = spelling.tobytes()
+    tokens = tuple(text[i:j] for i, j in pairwise(starts.tolist()))
+    for name in settings.special_tokens:
+        if name.encode() in tokens:
+            raise CurateError(
+                f"the text taught {name!r} as a word; name the special token otherwise"
+            )
     specials = {name: len(tokens) + i for i, name in enumerate(settings.special_tokens)}
     return Vocabulary(tokens, merges, settings.pattern, specials)
 
 
-def text_blocks(path: Path) -> Iterator[pa.Array]:
-    """The texts of a file, block by block: a Parquet or JSONL column `text`, or lines of text.
+def text_batches(path: Path) -> Iterator[pa.RecordBatch]:
+    """A file in batches with a column `text`: Parquet, JSONL, or lines of text.
 
     A line of plain text keeps its line end, as in the training of `tokenizers`. Packed files
     (.gz, .zst, .bz2) are unpacked on the way.
@@ -109,52 +129,53 @@ def text_blocks(path: Path) -> Iterator[pa.Array]:
     name = path.name.removesuffix(path.suffix) if path.suffix in PACKED else path.name
     try:
         if name.endswith(".parquet"):
-            yield from column_blocks(pyarrow.parquet.ParquetFile(path).iter_batches(1 << 14))
+            yield from checked(pyarrow.parquet.ParquetFile(path).iter_batches(1 << 12), path)
         elif name.endswith((".jsonl", ".ndjson", ".json")):
             with pa.input_stream(path) as stream:
                 options = pyarrow.json.ReadOptions(block_size=BLOCK_BYTES)
-                yield from column_blocks(pyarrow.json.open_json(stream, options, JSON_TEXT))
+                yield from checked(pyarrow.json.open_json(stream, options, JSON_TEXT), path)
         else:
-            yield from line_blocks(path)
+            yield from line_batches(path)
     except (OSError, pa.ArrowException) as error:
         raise InputError(f"{path}: cannot be read: {error}") from error
 
 
-PACKED = (".gz", ".zst", ".bz2")
-JSON_TEXT = pyarrow.json.ParseOptions(
-    explicit_schema=pa.schema([("text", pa.string())]), unexpected_field_behavior="ignore"
-)
-
-
-def column_blocks(batches: Iterable[pa.RecordBatch]) -> Iterator[pa.Array]:
-    """The column `text` of each batch."""
+def checked(batches: Iterable[pa.RecordBatch], path: Path) -> Iterator[pa.RecordBatch]:
+    """The same batches, all with a column of texts."""
     for batch in batches:
-        if "text" not in batch.schema.names:
-            there = ", ".join(batch.schema.names)
-            raise InputError(f"no column 'text'; there are: {there}")
-        yield batch.column("text")
+        if TEXT not in batch.schema.names or not is_text(batch.column(TEXT).type):
+            there = ", ".join(f"{field.name} ({field.type})" for field in batch.schema)
+            raise InputError(f"{path}: no column 'text' of strings; there are: {there}")
+        yield batch
 
 
-def line_blocks(path: Path) -> Iterator[pa.Array]:
+def is_text(kind: pa.DataType) -> bool:
+    """Whether a column of this type holds texts."""
+    return bool(pa.types.is_string(kind) or pa.types.is_large_string(kind))
+
+
+def line_batches(path: Path) -> Iterator[pa.RecordBatch]:
     """The lines of a text file, as bytes, their line ends kept."""
-    rest = b""
+    rest: list[bytes] = []
     with pa.input_stream(path) as stream:
         while block := stream.read(BLOCK_BYTES):
-            data = rest + block
-            end = data.rfind(b"\\n") + 1
-            rest = data[end:]
-            yield lines_of(data[:end])
-    yield lines_of(rest)
+            end = block.rfind(b"\n") + 1
+            if end:
+                yield lines_of(b"".join([*rest, block[:end]]))
+                rest = []
+            rest.append(block[end:])
+    yield lines_of(b"".join(rest))
 
 
-def lines_of(data: bytes) -> pa.Array:
-    """Lines as rows of an Arrow column."""
+def lines_of(data: bytes) -> pa.RecordBatch:
+    """Lines as rows."""
     array = np.frombuffer(data, np.uint8)
     ends = np.flatnonzero(array == 10) + 1
-    inner = ends if len(ends) and ends[-1] == len(data) else np.append(ends, len(data))
-    offsets = np.concatenate([[0], inner]).astype(np.int32)
+    rest = [len(data)] if data and not data.endswith(b"\n") else []
+    offsets = np.concatenate([[0], ends, rest]).astype(np.int32)
     buffers = [None, pa.py_buffer(offsets), pa.py_buffer(data)]
-    return pa.Array.from_buffers(pa.binary(), len(inner), buffers)
+    lines = pa.Array.from_buffers(pa.binary(), len(offsets) - 1, buffers)
+    return pa.record_batch([lines], [TEXT])
 
 
 def count_files(paths: Iterable[Path], pattern: str) -> tuple[pa.Table, dict[str, int]]:
@@ -163,7 +184,8 @@ def count_files(paths: Iterable[Path], pattern: str) -> tuple[pa.Table, dict[str
     pending: list[pa.Table] = []
     rows = 0
     for path in paths:
-        for texts in text_blocks(path):
+        for batch in text_batches(path):
+            texts = batch.column(TEXT)
             total["documents"] += len(texts)
             total["bytes"] += int(pc.sum(pc.binary_length(texts)).as_py() or 0)
             pending.append(count_pieces(texts, pattern))

@@ -24,7 +24,7 @@ def every_character() -> str:
 
 
 def members(character_set: str, every: str) -> Mask:
-    """Which code points a set such as `[^\\s\\p{L}]` holds."""
+    r"""Which code points a set such as `[^\s\p{L}]` holds."""
     mask = np.zeros(POINTS, np.bool_)
     for run in regex.finditer(f"(?:{character_set})+", every, regex.V1):
         mask[run.start() : run.end()] = True

@@ -3,16 +3,20 @@
 import base64
 import hashlib
 import json
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pyarrow as pa
 from numpy.typing import NDArray
 
+from curate.column import Bytes, Hashes, view
 from curate.errors import ModelError, RecipeError
-from tokenizer.pretokenize import PATTERNS, splitter
+from tokenizer.bpe import enter_merges, recovered
+from tokenizer.pretokenize import PATTERNS, pieces_within, splitter
 from tokenizer.reference import BYTES
 
 Merges = NDArray[np.int32]
@@ -45,8 +49,7 @@ ENDS = ("<|endoftext|>", "<|end_of_text|>", "</s>", "<eos>", "<｜end▁of▁sen
 class Vocabulary:
     """Tokens, the merges that make them, the pattern that cuts text, and special tokens.
 
-    `merges` holds left, right and resulting token, the merge to prefer first. With `by_rank` a
-    pair is preferred by the number of the token it makes, as tiktoken does. With `whole` a piece
+    `merges` holds left, right and resulting token, the merge to prefer first. With `whole` a piece
     that is a token needs no merges. `tokens[i]` is empty where i is special or not used.
     """
 
@@ -54,7 +57,6 @@ class Vocabulary:
     merges: Merges
     pattern: str
     special_tokens: dict[str, int] = field(default_factory=dict)
-    by_rank: bool = False
     whole: bool = False
     normalization: str = ""  # "NFC", "NFKC", "NFD", "NFKD" or none
 
@@ -90,7 +92,6 @@ class Vocabulary:
             "merges": self.merges.tolist(),
             "pattern": PATTERNS.get(self.pattern, self.pattern),
             "special_tokens": self.special_tokens,
-            "by_rank": self.by_rank,
             "whole": self.whole,
             "normalization": self.normalization,
         }
@@ -98,7 +99,7 @@ class Vocabulary:
         return hashlib.sha256(text.encode()).hexdigest()
 
     def save(self, folder: Path) -> None:
-        """Write `tokenizer.json` and `tokenizer.tiktoken`: the same bytes for the same tokenizer."""
+        """Write `tokenizer.json` and `tokenizer.tiktoken`, same bytes for same tokenizers."""
         folder.mkdir(parents=True, exist_ok=True)
         said = json.dumps(as_json(self), ensure_ascii=False, indent=1)
         publish(folder / "tokenizer.json", said.encode() + b"\n")
@@ -150,7 +151,11 @@ def as_json(vocabulary: Vocabulary) -> dict[str, Any]:
             "fuse_unk": False,
             "byte_fallback": False,
             "ignore_merges": vocabulary.whole,
-            "vocab": {letters(token): i for i, token in enumerate(tokens) if token},
+            "vocab": {
+                **{letters(token): i for i, token in enumerate(tokens) if token},
+                # Here too: `tokenizers` would give them the first free numbers.
+                **vocabulary.special_tokens,
+            },
             "merges": [
                 [letters(tokens[left]), letters(tokens[right])]
                 for left, right, _ in vocabulary.merges.tolist()
@@ -181,7 +186,7 @@ def load(path: Path, pattern: str = "", special_tokens: dict[str, int] | None = 
         said = json.loads(path.read_bytes())
     except ValueError as error:
         raise ModelError(f"{path}: not a JSON file; it may be cut short ({error})") from error
-    if "model" in said:
+    if isinstance(said, dict) and isinstance(said.get("model"), dict):
         return from_json(path, said)
     merges = path.with_name(path.name.replace("vocab.json", "merges.txt"))
     if merges == path or not merges.is_file():
@@ -279,7 +284,7 @@ def from_parts(
 
 
 def from_ranks(path: Path, pattern: str, special_tokens: dict[str, int]) -> Vocabulary:
-    """A vocabulary from a tiktoken rank file: every pair that spells a token is a merge."""
+    """A vocabulary from a tiktoken rank file, its merges recovered."""
     if not pattern:
         raise ModelError(f"{path}: a rank file names no pattern; say pattern: cl100k, or another")
     splitter(pattern)
@@ -293,12 +298,32 @@ def from_ranks(path: Path, pattern: str, special_tokens: dict[str, int]) -> Voca
     if any(bytes([byte]) not in ranks for byte in range(256)):
         raise ModelError(f"{path}: not all 256 bytes are tokens; cut short?")
     tokens = [b""] * (1 + max(ranks.values()))
-    merges = []
-    for token, rank in sorted(ranks.items(), key=lambda item: item[1]):
-        tokens[rank] = token
-        for i in range(1, len(token)):
-            left, right = ranks.get(token[:i]), ranks.get(token[i:])
-            if left is not None and right is not None:
-                merges.append((left, right, rank))
-    table = np.array(merges, np.int32).reshape(-1, 3)
-    return Vocabulary(tuple(tokens), table, pattern, special_tokens, by_rank=True, whole=True)
+    for spelled, place in ranks.items():
+        tokens[place] = spelled
+    numbers = np.array([i for i, spelled in enumerate(tokens) if spelled], np.int64)
+    rows = view(pa.array([spelled for spelled in tokens if spelled], pa.binary()))
+    table = empty_table(len(numbers))
+    merges = recovered(rows.data, pieces_within(rows), numbers, letters_of(tokens), table)
+    return Vocabulary(tuple(tokens), merges, pattern, special_tokens, whole=True)
+
+
+def letters_of(tokens: Sequence[bytes]) -> Merges:
+    """The token of each byte."""
+    letters = np.zeros(256, np.int32)
+    for token, spelled in enumerate(tokens):
+        if len(spelled) == 1:
+            letters[spelled[0]] = token
+    return letters
+
+
+def empty_table(merges: int) -> tuple[Bytes, Hashes]:
+    """A table with room for so many merges: a byte of each hash, and the entries."""
+    size = 1 << max(4, (2 * merges).bit_length())
+    return np.zeros(size, np.uint8), np.zeros((size, 2), np.uint64)
+
+
+def merge_table(merges: Merges) -> tuple[Bytes, Hashes]:
+    """Pairs with their rank and token, hashed."""
+    tags, entries = empty_table(len(merges))
+    enter_merges(merges, tags, entries)
+    return tags, entries

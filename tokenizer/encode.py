@@ -1,0 +1,82 @@
+"""From text to tokens and back, a batch of Arrow rows at a time."""
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+from numpy.typing import NDArray
+
+from curate.column import Bytes, Hashes, Positions, view
+from curate.errors import ModelError
+from tokenizer.bpe import KEPT_BYTES, KEPT_TOKENS, SHORT, encode_block, enter_tokens
+from tokenizer.pretokenize import lengths_of, pieces_of, pieces_within, splitter
+from tokenizer.vocabulary import Vocabulary, letters_of, merge_table
+
+Tokens = NDArray[np.uint32]
+
+# Slots of the cache, 160 bytes each: 10 MB, of which common words use what fits a core's own.
+SLOTS = 1 << 16
+
+
+class Encoder:
+    """A vocabulary at work. What the cache remembers changes the speed, never a token.
+
+    Not to be shared by threads: each takes an encoder of its own.
+    """
+
+    def __init__(self, vocabulary: Vocabulary, slots: int = SLOTS) -> None:
+        self.vocabulary = vocabulary
+        self.machine = splitter(vocabulary.pattern)
+        merges = merge_table(vocabulary.merges)
+        self.model = (letters_of(vocabulary.tokens), merges, token_table(vocabulary))
+        self.cache = (
+            np.zeros((slots, 4), np.uint64),
+            np.zeros((slots, KEPT_BYTES), np.uint8),
+            np.zeros((slots, KEPT_TOKENS), np.uint32),
+        )
+        spelled_all = vocabulary.spelled
+        self.spelling = np.frombuffer(b"".join(spelled_all), np.uint8)
+        self.starts = np.cumsum([0, *map(len, spelled_all)])
+
+    def encode(self, texts: pa.Array) -> tuple[Tokens, Positions]:
+        """The tokens of all rows, and where each row's begin and the last one's end.
+
+        Names of special tokens in the text are text.
+        """
+        if self.vocabulary.normalization:
+            texts = pc.utf8_normalize(texts.cast(pa.string()), form=self.vocabulary.normalization)
+        rows = view(texts)
+        count = len(rows.offsets) - 1
+        ends = np.zeros(count + 1, np.int64)
+        values = np.empty(SHORT, np.uint64)
+        out = np.empty(int(rows.offsets[-1] - rows.offsets[0]) // 3 + 64, np.uint32)
+        position = row = 0
+        for pieces in pieces_of(rows, self.machine):
+            # Never more tokens than bytes.
+            need = position + int(lengths_of(pieces).sum()) + 3
+            if need > len(out):
+                out = np.concatenate([out[:position], np.empty(need, np.uint32)])
+            state = (out, ends, position, row, values)
+            position, row = encode_block(tuple(rows), pieces, self.model, self.cache, state)
+        ends[row + 1 :] = position
+        return out[:position], ends
+
+    def decode(self, tokens: Tokens) -> bytes:
+        """The bytes of these tokens, special ones by their names."""
+        numbers = np.asarray(tokens, np.int64)
+        if len(numbers) and not 0 <= numbers.min() <= numbers.max() < len(self.starts) - 1:
+            raise ModelError(f"token {numbers.max()} is not below {len(self.starts) - 1}")
+        lengths = self.starts[numbers + 1] - self.starts[numbers]
+        ends = np.cumsum(lengths)
+        within = np.arange(int(ends[-1]) if len(ends) else 0) - np.repeat(ends - lengths, lengths)
+        return bytes(self.spelling[np.repeat(self.starts[numbers], lengths) + within].tobytes())
+
+
+def token_table(vocabulary: Vocabulary) -> tuple[Bytes, Hashes]:
+    """Tokens by their bytes, hashed: empty unless a piece that is a token needs no merges."""
+    tokens = vocabulary.tokens if vocabulary.whole else ()
+    numbers = np.array([i for i, token in enumerate(tokens) if token], np.int64)
+    spelled = [token for token in tokens if token]
+    rows = view(pa.array(spelled, pa.binary()))
+    slots = np.zeros((1 << max(4, int(2 * len(spelled)).bit_length()), 4), np.uint64)
+    enter_tokens(pieces_within(rows), numbers, slots)
+    return rows.data, slots
