@@ -1,6 +1,9 @@
 """From pages to text: limits first, then a parser in a process that may die."""
 
+import contextlib
 import difflib
+import fcntl
+import itertools
 import os
 import select
 import signal
@@ -38,6 +41,7 @@ RETRIES_OF_THE_INNOCENT = 10
 # The child may be stopped, or the machine asleep: this is when waiting ends, limits or not.
 PATIENCE_SECONDS = 60.0
 PATIENCE_FACTOR = 20
+PIPE_BYTES = 1024 * 1024
 PLAIN_TYPES = ("text/plain", "text/markdown", "text/csv", "text/tab-separated-values")
 
 
@@ -107,7 +111,7 @@ class Extract:
         kinds[~kept(batch)] = caps.SKIP
         payload = batch.column(PAYLOAD)
         if any(page.rewritten for page in pages):
-            payload = pa.array([page.payload for page in pages], pa.binary())
+            payload = pa.array([bytes(page.payload) for page in pages], pa.binary())
         limits = np.array(
             [self.max_depth, self.max_attributes, self.max_open_formatting, MAX_REOPENED], np.int64
         )
@@ -163,7 +167,7 @@ def replacement_share(text: pa.Array) -> Numbers:
 class Page(NamedTuple):
     """A page before it is parsed."""
 
-    payload: bytes
+    payload: memoryview  # of the batch's own buffer
     codec: str
     is_html: bool
     rewritten: bool  # its bytes hid the markup from an ASCII reader, and are UTF-8 now
@@ -171,28 +175,30 @@ class Page(NamedTuple):
 
 def _pages(batch: Batch) -> list[Page]:
     """The rows of a batch; those with a verdict are empty."""
+    data, offsets = view(batch.column(PAYLOAD))
+    content = data.data
     rows = zip(
-        batch.column(PAYLOAD).to_pylist(),
+        itertools.pairwise(offsets.tolist()),
         batch.column(CHARSET).to_pylist(),
         batch.column(CONTENT_TYPE).to_pylist(),
         kept(batch).tolist(),
         strict=True,
     )
     return [
-        _page(payload or b"", header or "", media_type or "")
+        _page(content[start:end], header or "", media_type or "")
         if wanted
-        else Page(b"", charset.UTF_8, False, False)
-        for payload, header, media_type, wanted in rows
+        else Page(content[:0], charset.UTF_8, False, False)
+        for (start, end), header, media_type, wanted in rows
     ]
 
 
-def _page(payload: bytes, header: str, media_type: str) -> Page:
+def _page(payload: memoryview, header: str, media_type: str) -> Page:
     is_html = media_type not in PLAIN_TYPES
-    codec = charset.declared(payload, header)
+    codec = charset.declared(bytes(payload[: charset.PRESCAN_BYTES]), header)
     if codec not in charset.OPAQUE:
         return Page(payload, codec, is_html, False)
-    nothing = charset.Utf8Count(0, 0)
-    return Page(charset.to_utf8(payload, codec, nothing), charset.UTF_8, is_html, True)
+    text = charset.to_utf8(bytes(payload), codec, charset.Utf8Count(0, 0))
+    return Page(memoryview(text), charset.UTF_8, is_html, True)
 
 
 def _texts(
@@ -206,7 +212,7 @@ def _texts(
         page = pages[row]
         count = charset.Utf8Count(*counts[row])
         if not page.is_html and charset.is_utf8(page.codec, count):
-            texts[row] = charset.clean(charset.to_utf8(page.payload, page.codec, count))
+            texts[row] = charset.clean(charset.to_utf8(bytes(page.payload), page.codec, count))
             continue
         answer = parser.text(page, count)
         if isinstance(answer, bytes):
@@ -282,6 +288,8 @@ class Child:
         self._to = self._process.stdin.fileno()
         self._from = self._process.stdout.fileno()
         os.set_blocking(self._to, False)
+        widen(self._to)
+        widen(self._from)
         self._is_ready = False
 
     def __enter__(self) -> Self:
@@ -329,7 +337,7 @@ class Child:
             return Death("html.memory", innocent=False)
         return Death("html.crash", innocent=-status in (signal.SIGKILL, signal.SIGTERM))
 
-    def _write(self, data: bytes, deadline: float) -> None:
+    def _write(self, data: bytes | memoryview, deadline: float) -> None:
         rest = memoryview(data)
         while rest:
             _wait(self._to, select.POLLOUT, deadline)
@@ -345,6 +353,13 @@ class Child:
             pieces.append(piece)
             size -= len(piece)
         return b"".join(pieces)
+
+
+def widen(pipe: int) -> None:
+    """Let a pipe hold most pages at once: with 64 KiB both sides woke each other all the time."""
+    if sys.platform == "linux":
+        with contextlib.suppress(OSError):  # the user's pipes may be used up; it works all the same
+            fcntl.fcntl(pipe, fcntl.F_SETPIPE_SZ, PIPE_BYTES)
 
 
 def _wait(descriptor: int, event: int, deadline: float) -> None:

@@ -254,7 +254,9 @@ def test_a_page_that_is_only_slow_gets_its_second_chance():
     calm, hurried = Extract(max_depth=10**6), Extract(max_depth=10**6, cpu_seconds=0.001)
     page = b"<div><p>Words of this page.</p></div>" * 3000
     with html.Parser("resiliparse", 0.001, 1 << 30) as parser:
-        answer = parser.text(html.Page(page, "utf-8", True, False), html.charset.Utf8Count(0, 0))
+        answer = parser.text(
+            html.Page(memoryview(page), "utf-8", True, False), html.charset.Utf8Count(0, 0)
+        )
     assert isinstance(answer, bytes | html.Death)
     assert extracted(page, stage=calm)["dropped_by"] == [None]
     assert extracted(page, stage=hurried)["dropped_by"][0] in (None, "html.timeout")
