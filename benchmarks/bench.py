@@ -48,6 +48,7 @@ class Measured:
 def measured(command: list[str], result: Path) -> Measured:
     """Run a command on one core and read the JSON that it leaves behind."""
     core = max(os.sched_getaffinity(0))
+    print(f"measuring {' '.join(command)[-100:]}", file=sys.stderr)
     caches = {"HF_HOME": str(HOME / "cache"), "HF_HUB_OFFLINE": "1", "NUMBA_NUM_THREADS": "1"}
     started = time.perf_counter()
     with tempfile.TemporaryFile("w+") as said:
