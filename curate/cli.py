@@ -83,13 +83,14 @@ def run(  # noqa: PLR0913  # a command's options are its arguments
     with Watcher(console) as watcher:
         outcome = run_job(job, watcher)
         trained = _train(outcome, output, watcher)
+    settings = outcome.plan.recipe.train
+    text = _sample(output / "model", settings) if trained and settings else ""
     _note_times(output, outcome)
     page = report.write_report(output, samples=samples)
     Console().print(report.summary(output))
     _lies(output, page, outcome)
-    settings = outcome.plan.recipe.train
-    if trained and settings:
-        _sample(output / "model", settings)
+    if text:
+        print(f"\nA sample from the model:\n\n{_printable(text)}\n")
     _judge(outcome, output)
 
 
@@ -106,7 +107,7 @@ def _train(outcome: Outcome, output: Path, watcher: Watcher) -> bool:
     return True
 
 
-def _sample(model: Path, settings: TrainSettings) -> None:
+def _sample(model: Path, settings: TrainSettings) -> str:
     text = training.sample(
         model,
         settings.prompt,
@@ -115,7 +116,7 @@ def _sample(model: Path, settings: TrainSettings) -> None:
         top_k=settings.top_k,
     )
     (model / "sample.txt").write_text(text)
-    print(f"\nA sample from the model:\n\n{_printable(text)}\n")
+    return text
 
 
 def _printable(text: str) -> str:

@@ -11,7 +11,8 @@ import pyarrow as pa
 from curate import models
 from curate.column import view
 from curate.errors import CurateError
-from curate.kernel import cache_folder
+from curate.index import index
+from curate.kernel import cache_folder, each
 from curate.pool import started
 from filters.gopher import word_count
 
@@ -51,7 +52,7 @@ def names() -> str:
 
 def kernels() -> str:
     """Kernels."""
-    counted = word_count.measure_column(view(pa.array(["two words", ""])))
+    counted = each(word_count.measure, index(view(pa.array(["two words", ""]))))
     if not np.array_equal(counted, [2.0, 0.0]):
         raise CurateError(f"word_count gave {counted}; delete {cache_folder()} and try again")
     return f"compiled, kept in {cache_folder()}"

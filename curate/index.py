@@ -1,18 +1,21 @@
 """Where words, lines and paragraphs of texts lie: cut once, shared by all signals."""
 
 import numpy as np
+from numpy.typing import NDArray
 
 from curate.column import Bytes, Hashes, Offsets, View, frozen
-from curate.hashing import SEED, clear, first_seen, hash_bytes, mix, step
-from curate.kernel import Index, Spans, helper
+from curate.hashing import SEED, clear, first_seen, hash_bytes, join, mix
+from curate.kernel import Index, Spans, helper, inlined
 from curate.utf8 import (
     characters,
     may_be_space,
     skip_space,
     skip_space_back,
     space_size,
-    starts_character,
 )
+
+# Unsigned, so that what they point at is not tested for being counted from the end.
+Places = NDArray[np.uint32]
 
 LONGEST_REPEAT = 10  # words; Gopher looks at n-grams of up to ten
 
@@ -40,28 +43,27 @@ def _cut_words(text: Bytes, words: Spans, count: int) -> int:
     at, end = skip_space(text, 0, len(text)), len(text)
     while at < end:
         words.starts[count] = at
-        hashed, letters = SEED, 0
+        start, wide = at, 0
         while at < end:
-            byte = text[at]
+            byte = text[np.uint64(at)]  # an unsigned place is not tested for being negative
             if may_be_space(byte) and space_size(text, at, end) > 0:
                 break
-            hashed = step(hashed, byte)
-            letters += starts_character(byte)
+            wide |= byte
             at += 1
         words.ends[count] = at
-        words.characters[count] = letters
-        words.hashes[count] = mix(hashed)
+        words.characters[count] = at - start if wide < 0x80 else characters(text, start, at)
+        words.hashes[count] = hash_bytes(text, start, at)
         count += 1
         at = skip_space(text, at, end)
     return count
 
 
-@helper
-def _add(text: Bytes, spans: Spans, count: int, start: int, end: int) -> int:
-    spans.starts[count] = start
-    spans.ends[count] = end
-    spans.characters[count] = characters(text, start, end)
-    spans.hashes[count] = hash_bytes(text, start, end)
+@inlined
+def _add(text: Bytes, lines: Spans, count: int, start: int, end: int) -> int:
+    lines.starts[count] = start
+    lines.ends[count] = end
+    lines.characters[count] = characters(text, start, end)
+    lines.hashes[count] = hash_bytes(text, start, end)
     return count + 1
 
 
@@ -72,27 +74,50 @@ def _cut_lines(text: Bytes, lines: Spans, count: int) -> int:
         if text[at] == 10:
             count = _add(text, lines, count, start, at)
             start = at + 1
-    total: int = _add(text, lines, count, start, len(text))
-    return total
+    return _add(text, lines, count, start, len(text))
+
+
+@inlined
+def _extend(paragraphs: Spans, count: int, line: tuple[int, int, int, np.uint64]) -> None:
+    """Put one more line behind the last paragraph."""
+    start, end, size, hashed = line
+    if paragraphs.characters[count] < 0:
+        paragraphs.starts[count] = start
+        paragraphs.hashes[count] = SEED
+    paragraphs.ends[count] = end
+    paragraphs.characters[count] += size + 1
+    paragraphs.hashes[count] = join(paragraphs.hashes[count], hashed)
 
 
 @helper
 def _cut_paragraphs(text: Bytes, lines: Spans, paragraphs: Spans, count: int) -> int:
-    """Paragraphs out of the document's lines, which need not be read again: an empty one parts."""
+    """Paragraphs put together out of lines, which need not be read again; an empty line parts.
+
+    Of the first and the last line, only what is left of the stripped text belongs to them.
+    """
     start = skip_space(text, 0, len(text))
     end = skip_space_back(text, start, len(text))
+    paragraphs.characters[count] = -1
     for line in range(len(lines.starts)):
-        place = lines.starts[line]
-        if start <= place < end and lines.ends[line] == place:
-            # The first newline of the run is the one that ends the line before.
-            count = _add(text, paragraphs, count, start, place - 1) if start < place - 1 else count
-            start = place + 1
-    total: int = _add(text, paragraphs, count, start, end)
-    return total
+        first, last = lines.starts[line], lines.ends[line]
+        if last <= start or first >= end:
+            continue
+        if first == last:
+            count += paragraphs.characters[count] >= 0
+            paragraphs.characters[count] = -1
+            continue
+        size, hashed = lines.characters[line], lines.hashes[line]
+        if first < start or last > end:
+            first, last = max(first, start), min(last, end)
+            size, hashed = characters(text, first, last), hash_bytes(text, first, last)
+        _extend(paragraphs, count, (first, last, size, hashed))
+    if start == end:
+        _extend(paragraphs, count, (start, end, 0, SEED))
+    return count + 1
 
 
 @helper
-def _keep_repeated(places: Offsets, count: int, repeats: Bytes, size: int) -> int:
+def _keep_repeated(places: Places, count: int, repeats: Bytes, size: int) -> int:
     """Keep the places from which `size` words and, one word later, `size` words are repeated."""
     kept = 0
     for item in range(count):
@@ -105,7 +130,7 @@ def _keep_repeated(places: Offsets, count: int, repeats: Bytes, size: int) -> in
 
 @helper
 def _find_repeats(
-    hashes: Hashes, repeats: Bytes, keys: Hashes, scratch: tuple[Offsets, ...]
+    hashes: Hashes, repeats: Bytes, keys: Hashes, scratch: tuple[Offsets, Offsets, Places]
 ) -> None:
     """Write the size of the longest repetition at each word, growing repetitions word by word.
 
@@ -135,7 +160,7 @@ def _find_repeats(
 
 
 @helper
-def _cut(index: Index, places: Offsets) -> None:
+def _cut(index: Index, places: Places) -> None:
     """Fill an index whose arrays are long enough."""
     data, offsets = index.text
     word, line, paragraph = 0, 0, 0
@@ -191,7 +216,7 @@ def index(text: View) -> Index:
         counts=np.empty(longest, np.int32),
         keys=np.empty(longest, np.uint64),
     )
-    _cut(filled, np.empty(longest, np.int32))
+    _cut(filled, np.empty(longest, np.uint32))
     return filled._replace(
         characters=frozen(filled.characters),
         words=_trimmed(filled.words, filled.word_offsets),

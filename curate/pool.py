@@ -5,12 +5,14 @@ passes through the object store.
 """
 
 import json
+import logging
 import os
 import shutil
 import tempfile
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -65,7 +67,7 @@ class Loop:
     def run(self, tasks: Iterable[Task], advance: Advance) -> Iterator[tuple[Task, Result]]:
         """Each task with its result, in the order given."""
         for task in tasks:
-            yield task, self._worker.run(task, lambda counts, task=task: advance(task, counts))
+            yield task, self._worker.run(task, partial(advance, task))
 
 
 class RemoteWorker:
@@ -187,13 +189,13 @@ def started(workers: int, address: str | None) -> Iterator[Any]:
                 num_cpus=workers,
                 include_dashboard=False,
                 log_to_driver=False,
-                logging_level="ERROR",
+                logging_level=logging.ERROR,
                 object_store_memory=80 << 20,
                 _temp_dir=str(folder),
             )
             _loopback_only()
         else:
-            ray.init(address=address, log_to_driver=False, logging_level="ERROR")
+            ray.init(address=address, log_to_driver=False, logging_level=logging.ERROR)
         yield ray
     except (ConnectionError, ray.exceptions.RaySystemError) as error:
         raise RayError(f"Ray does not start: {error}; --workers 0 runs without it") from error

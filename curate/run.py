@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Protocol
 
+import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
@@ -21,7 +22,6 @@ from curate.recipe import describe, parse
 from curate.store import WorkFolder, finished, owned, sealed
 from curate.store import describe as describe_file
 from tokenizer import shards, train, vocabulary
-
 
 Manifest = dict[str, Any]
 FORMAT = 1
@@ -188,19 +188,22 @@ class _Run:
         self._outcome.reused += len({task["key"] for task in tasks}) - len(missing)
         if missing:
             self._events.begin(phase, total, unit)
-            failed: list[CurateError] = []
-            for task, result in self._pool.run(missing, lambda _, counts: self._advance(counts)):
-                try:
-                    self._work.publish(task["key"], Path(task["scratch"]), check(result))
-                except InputError as error:  # the others are finished first, and need not be redone
-                    failed.append(error)
+            self._run_and_publish(missing)
             self._events.end()
-            if failed:
-                raise InputError("; ".join(map(str, failed)))
         for task in tasks:
             for label, seconds in self._piece(task["key"])["seconds"].items():
                 spent = self._outcome.seconds.get(label, 0.0)
                 self._outcome.seconds[label] = spent + seconds
+
+    def _run_and_publish(self, missing: list[Task]) -> None:
+        failed: list[CurateError] = []
+        for task, result in self._pool.run(missing, lambda _, counts: self._advance(counts)):
+            try:
+                self._work.publish(task["key"], Path(task["scratch"]), check(result))
+            except InputError as error:  # the others are finished first, and need not be redone
+                failed.append(error)
+        if failed:
+            raise InputError("; ".join(map(str, failed)))
 
     def _advance(self, counts: dict[str, int]) -> None:
         self._events.advance(counts)
@@ -264,7 +267,7 @@ class _Run:
 
     def _nothing_gone(self, piece: str) -> Mask:
         rows = pq.read_metadata(self._work.path(piece, "kept.parquet")).num_rows
-        return pc.is_null(pa.array([False] * rows)).to_numpy(zero_copy_only=False)
+        return np.zeros(rows, np.bool_)
 
     def _documents(self, piece: str) -> str:
         return str(self._piece(piece)["files"]["kept.parquet"]["sha256"])
@@ -341,9 +344,7 @@ class _Run:
             entries = {target: piece["part"]["files"][name] for target, name in files.items()}
             facts = {**piece["part"], "name": part, "files": entries}
             parts.append(shards.PartSummary.from_json(facts))
-        manifest = shards.manifest(
-            parts, words.fingerprint(), words.size, words.end_of_text
-        )
+        manifest = shards.manifest(parts, words.fingerprint(), words.size, words.end_of_text)
         texts["tokens/manifest.json"] = sealed(manifest)
         return {name: manifest[name] for name in ("documents", "tokens", "bytes")} | {
             "vocabulary": words.size
@@ -435,4 +436,3 @@ def _add(book: dict[str, StageLedger], other: dict[str, StageLedger]) -> None:
 
 def _named(book: dict[str, StageLedger]) -> list[dict[str, Any]]:
     return [{"name": label, **ledger.to_json()} for label, ledger in book.items()]
-

@@ -5,9 +5,13 @@ included, before white space or the end of its line (at once after a wide one); 
 is one more.
 """
 
+from typing import Any
+
+import numpy as np
+
 from curate.column import Bytes
 from curate.kernel import helper, inlined
-from curate.utf8 import code_point, may_be_space, space_size, starts_character
+from curate.utf8 import break_size, code_point, may_be_space, space_size, starts_character
 
 _NO_END, _SOFT_END, _WIDE_END, _CLOSER = 0, 1, 2, 3
 
@@ -40,27 +44,33 @@ def _next_state(state: int, role: int) -> int:
     return _INSIDE
 
 
-@inlined
-def _may_end(byte: int) -> bool:
-    return (byte == 46) | (byte == 63) | (byte == 33) | ((byte >= 0xE2) & (byte <= 0xEF))
+def _table() -> Any:
+    """Which bytes can end a sentence or its line, or begin a character that does."""
+    table = np.zeros(256, np.bool_)
+    table[[*range(10, 31), *b".?!", 0xC2, 0xE2, 0xE3, 0xEF]] = True
+    return table
+
+
+_MATTERS = _table()
 
 
 @inlined
 def sentence_count(text: Bytes, start: int, end: int) -> int:
-    """How many sentences a line has."""
+    """How many sentences this stretch has; a line break, as `str.splitlines` sees it, ends one."""
     count, state, at = 0, _BETWEEN, start
     while at < end:
-        if state == _INSIDE and not _may_end(text[at]):
+        byte = text[at]
+        if state == _INSIDE and not _MATTERS[byte]:
             at += 1
             continue
-        if may_be_space(text[at]):
-            size = space_size(text, at, end)
-            if size > 0:
-                count += state >= _AFTER_SOFT
-                state = _BETWEEN if state >= _AFTER_SOFT else state
-                at += size
-                continue
-        if starts_character(text[at]):
+        size = space_size(text, at, end) if may_be_space(byte) else 0
+        if size > 0:
+            ended = state >= _AFTER_SOFT or (state == _INSIDE and break_size(text, at, end) > 0)
+            count += ended
+            state = _BETWEEN if ended else state
+            at += size
+            continue
+        if starts_character(byte):
             before = state
             state = _next_state(state, _role(code_point(text, at, end)))
             count += before == _AFTER_WIDE and state != _AFTER_WIDE

@@ -8,6 +8,7 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from dataclasses import dataclass, field
+from itertools import chain
 from pathlib import Path
 from typing import Any, Self
 
@@ -22,14 +23,13 @@ from curate.ledger import Count, Spans, StageLedger
 from curate.passes import Pass, passes
 from curate.read.reader import Input, Span, read
 from curate.recipe import Step, parse
+from curate.schema import Batch
 from curate.stage import Opened, Stage, kept, mark, with_column, without
 from curate.store import disk_errors, finished
 from filters.pii import scrub_text
 from tokenizer import pretokenize, shards, train, vocabulary
 from tokenizer.encode import Encoder
 
-
-Batch = schema.Batch
 Progress = Callable[[dict[str, int]], None]
 
 ROW_GROUP_BYTES = 8 << 20
@@ -140,7 +140,8 @@ class _Flow:
 
     def read(self, batches: Iterator[Batch]) -> None:
         """Take documents from a reader: what it refused is settled as the stage `read`."""
-        self._source = batches
+        # The empty batch tells every stage's columns, also of an input without documents.
+        self._source = chain([pa.RecordBatch.from_pylist([], schema.RAW)], batches)
         self._reading = True
         self.ledger["read"] = StageLedger()
 

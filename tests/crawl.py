@@ -5,12 +5,62 @@ import hashlib
 import random
 from pathlib import Path
 
-WORDS = (
-    "the of and to in that have with be for is on this are from river morning engine letter "
-    "garden history machine paper music winter answer question kitchen market island journey "
-    "doctor window village science forest station theatre bridge captain weather lesson picture "
-    "harbour mountain company student memory silver summer evening building language country"
-).split()
+WORDS = [
+    "the",
+    "of",
+    "and",
+    "to",
+    "in",
+    "that",
+    "have",
+    "with",
+    "be",
+    "for",
+    "is",
+    "on",
+    "this",
+    "are",
+    "from",
+    "river",
+    "morning",
+    "engine",
+    "letter",
+    "garden",
+    "history",
+    "machine",
+    "paper",
+    "music",
+    "winter",
+    "answer",
+    "question",
+    "kitchen",
+    "market",
+    "island",
+    "journey",
+    "doctor",
+    "window",
+    "village",
+    "science",
+    "forest",
+    "station",
+    "theatre",
+    "bridge",
+    "captain",
+    "weather",
+    "lesson",
+    "picture",
+    "harbour",
+    "mountain",
+    "company",
+    "student",
+    "memory",
+    "silver",
+    "summer",
+    "evening",
+    "building",
+    "language",
+    "country",
+]
 
 
 def sentence(random_: random.Random) -> str:

@@ -6,6 +6,7 @@ The seed gives the whole schedule, so that a failure can be played again.
 """
 
 import argparse
+import contextlib
 import hashlib
 import json
 import os
@@ -56,10 +57,8 @@ class Zygote:
         pid = json.loads(self._process.stdout.readline())["pid"]
         if kill_after is not None:
             time.sleep(kill_after)
-            try:
+            with contextlib.suppress(ProcessLookupError):
                 os.kill(pid, signal.SIGKILL)
-            except ProcessLookupError:
-                pass
         return int(json.loads(self._process.stdout.readline())["exit"])
 
     def close(self) -> None:

@@ -2,7 +2,6 @@
 
 import gzip
 import json
-import os
 import re
 import resource
 import subprocess
@@ -83,7 +82,8 @@ def test_hostile_pages_cost_only_themselves(recipe, tmp_path):
     members = [member(response(f"https://a.example/{name}", body)) for name, body in bodies.items()]
     bomb = gzip.compress(b"\0" * (100 << 20))
     head = b"HTTP/1.1 200 OK\r\nContent-Type: text/html\r\nContent-Encoding: gzip\r\n\r\n"
-    members.append(member(record("response", "https://a.example/bomb", head + bomb, "application/http")))
+    url = "https://a.example/bomb"
+    members.append(member(record("response", url, head + bomb, "application/http")))
     twice = response("https://a.example/twice", page(3))
     members += [member(twice), member(twice.replace(b"Page 3", b"Page 4"))]
     lying = response("https://a.example/lying", page(5))
@@ -212,4 +212,4 @@ def test_a_terminal_cannot_be_steered_by_a_file_name(recipe, tmp_path):
     path.write_bytes(b"")
     done = run(recipe, path, output=tmp_path / "o")
     assert "\x1b]0;" not in done.stderr + done.stdout
-    assert os.path.exists(tmp_path / "o" / "ledger.json")
+    assert (tmp_path / "o" / "ledger.json").exists()

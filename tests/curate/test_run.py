@@ -93,7 +93,9 @@ def test_the_order_of_the_inputs_does_not_matter(crawl, output, tmp_path):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("variables", [{"PYTHONHASHSEED": "1", "TZ": "Asia/Tokyo"}, {"LC_ALL": "C"}])
+@pytest.mark.parametrize(
+    "variables", [{"PYTHONHASHSEED": "1", "TZ": "Asia/Tokyo"}, {"LC_ALL": "C", "TZ": "UTC"}]
+)
 def test_hash_seed_time_zone_and_locale_do_not_matter(crawl, output, tmp_path, variables):
     command = [sys.executable, "-m", "curate", "run", str(RECIPE), "--output", str(tmp_path / "o")]
     command += ["--input", str(crawl), "--workers", "0"]

@@ -49,6 +49,12 @@ def test_sentences_are_those_of_the_twin(line):
 
 
 @few
+@given(st.text(st.sampled_from('ab.!。" \n\r\u2028\x85\x1f\x1e'), max_size=30))
+def test_a_line_break_ends_a_sentence(text):
+    assert counted(text) == sum(map(twin, text.splitlines()))
+
+
+@few
 @given(st.binary())
 def test_no_bytes_fail(data):
     assert 0 <= sentence_count(np.frombuffer(data, np.uint8), 0, len(data)) <= len(data)
