@@ -103,8 +103,9 @@ def by_part(run: Measured) -> dict[str, float]:
 def chain_table(pages: Pages, ours: Measured, theirs: Measured) -> Table:
     """The first table: a WARC file to filtered, deduplicated documents, by part and in total."""
     title = f"WARC to documents: {pages.count} pages, {pages.bytes / 1e6:.1f} MB of HTML, one core"
-    table = Table("", title=title, title_justify="left")
-    for side in ("ours", DATATROVE.title):
+    table = Table(title=title, title_justify="left")
+    table.add_column("", no_wrap=True)
+    for side in ("ours", DATATROVE.name):
         for unit in ("s", "pages/s", "MB/s"):
             table.add_column(f"{side}\n{unit}", justify="right")
     table.add_column("times\nas fast", justify="right")
