@@ -82,7 +82,7 @@ class Watcher:
         self._phase, self._total, self._unit = phase, total, unit
         self._counts = {"documents": 0, "kept": 0, "bytes": 0}
         self._began = self._spoke = time.monotonic()
-        self._task = self._bar.add_task(phase, total=total or None, **self._counts)
+        self._task = self._bar.add_task(phase, total=total or None, **self._counts)  # type: ignore[arg-type]  # fields of our own
 
     def advance(self, counts: dict[str, int]) -> None:
         """So much more has been done."""

@@ -196,14 +196,14 @@ class _Loader(yaml.SafeLoader):
         self.depth += 1
         if self.depth > MAX_DEPTH:
             raise RecipeError(f"line {line}: nested deeper than {MAX_DEPTH} levels")
-        node = super().compose_node(parent, index)  # type: ignore[no-untyped-call]  # as above
+        node = super().compose_node(parent, index)
         self.depth -= 1
         return node
 
     def construct_mapping(self, node: Any, deep: bool = False) -> dict[Hashable, Any]:
         seen: set[Any] = set()
         for key, _ in node.value:
-            name = self.construct_object(key)  # type: ignore[no-untyped-call]  # as above
+            name = self.construct_object(key)
             line = key.start_mark.line + 1
             if not isinstance(name, str):
                 raise RecipeError(

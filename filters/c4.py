@@ -20,6 +20,7 @@ from curate.signal import signal
 from curate.stage import mark, with_column
 from curate.utf8 import (
     break_size,
+    breaks,
     line_end,
     may_be_space,
     skip_space,
@@ -29,28 +30,30 @@ from curate.utf8 import (
 )
 
 _LOREM_IPSUM, _JAVASCRIPT, _CURLY_BRACKET, _POLICY = 1, 2, 4, 8
+# Kind, phrase, and where its rarest two letters are: in prose, one place in 200 has any of them.
 _PHRASES = (
-    (_LOREM_IPSUM, b"lorem ipsum"),
-    (_JAVASCRIPT, b"javascript"),
-    (_CURLY_BRACKET, b"{"),
-    (_POLICY, b"terms of use"),
-    (_POLICY, b"privacy policy"),
-    (_POLICY, b"cookie policy"),
-    (_POLICY, b"uses cookies"),
-    (_POLICY, b"use of cookies"),
-    (_POLICY, b"use cookies"),
+    (_LOREM_IPSUM, b"lorem ipsum", 7),
+    (_JAVASCRIPT, b"javascript", 0),
+    (_CURLY_BRACKET, b"{", 0),
+    (_POLICY, b"terms of use", 3),
+    (_POLICY, b"privacy policy", 5),
+    (_POLICY, b"cookie policy", 3),
+    (_POLICY, b"uses cookies", 8),
+    (_POLICY, b"use of cookies", 10),
+    (_POLICY, b"use cookies", 7),
 )
-_LETTERS = np.frombuffer(b"".join(phrase for _, phrase in _PHRASES), np.uint8).copy()
-_ENDS = np.cumsum([0] + [len(phrase) for _, phrase in _PHRASES])
-_KINDS = np.array([kind for kind, _ in _PHRASES])
+_KINDS = np.array([kind for kind, _, _ in _PHRASES])
+_LETTERS = np.frombuffer(b"".join(phrase for _, phrase, _ in _PHRASES), np.uint8).copy()
+_ENDS = np.cumsum([0] + [len(phrase) for _, phrase, _ in _PHRASES])
+_PAIRS = np.array([pair for _, _, pair in _PHRASES])
 
 
-def _phrases_with(place: int) -> Any:
-    """For each byte, as bits, the phrases that have it at this place, or no byte there at all."""
-    table = np.zeros(256, np.int64)
-    for bit, (_, phrase) in enumerate(_PHRASES):
-        bytes_ = list((phrase + phrase.upper())[place :: len(phrase)])
-        table[bytes_ if place < len(phrase) else slice(None)] |= 1 << bit
+def _phrases_with(second: int) -> Any:
+    """For each byte, as bits, the phrases whose pair has it first or second, or is no pair."""
+    table = np.zeros(256, np.uint16)
+    for bit, (_, phrase, pair) in enumerate(_PHRASES):
+        letter = phrase[pair + second : pair + second + 1]
+        table[list(letter + letter.upper()) or slice(None)] |= 1 << bit
     return table
 
 
@@ -58,9 +61,11 @@ _FIRST, _SECOND = _phrases_with(0), _phrases_with(1)
 
 
 @inlined
-def _occurs(text: Bytes, at: int, end: int, phrase: int) -> bool:
+def _occurs(text: Bytes, start: int, end: int, phrase: int, pair: int) -> bool:
+    """Whether the phrase occurs whose pair is here, within this stretch."""
     first, last = _ENDS[phrase], _ENDS[phrase + 1]
-    if at + last - first > end:
+    at = pair - _PAIRS[phrase]
+    if at < start or at + last - first > end:
         return False
     for place in range(first, last):
         byte = int(text[at + place - first])
@@ -74,11 +79,10 @@ def _kinds(text: Bytes, start: int, end: int) -> int:
     """Which kinds of phrases occur in this stretch, as bits."""
     found = _CURLY_BRACKET if start < end and text[end - 1] == 123 else 0
     for at in range(start, end - 1):
-        # Two bytes rule out nearly all places before a phrase is compared.
-        possible = _FIRST[text[at]] & _SECOND[text[at + 1]]
+        possible = int(_FIRST[text[at]] & _SECOND[text[at + 1]])
         phrase = 0
         while possible > 0:
-            if possible & 1 and _occurs(text, at, end, phrase):
+            if possible & 1 and _occurs(text, start, end, phrase, at):
                 found |= _KINDS[phrase]
             possible >>= 1
             phrase += 1
@@ -99,52 +103,52 @@ def _ends_line(text: Bytes, start: int, end: int) -> bool:
 @signal(low=5)
 def sentences(document: Document) -> float:
     """Sentences of the text as it is; C4 counts those of the lines that it keeps."""
-    text, end = document.text, len(document.text)
-    count, start = 0, 0
-    while start < end:
-        stop = line_end(text, start, end)
-        count += sentence_count(text, start, stop)
-        start = stop + (break_size(text, stop, end) if stop < end else 0)
-    return float(count)
-
-
-@inlined
-def _phrase_count(document: Document, phrase: int) -> float:
-    count, end = 0, len(document.text)
-    for at in range(end):
-        if _FIRST[document.text[at]] >> phrase & 1:
-            count += _occurs(document.text, at, end, phrase)
-    return float(count)
+    return float(sentence_count(document.text, 0, len(document.text)))
 
 
 @signal(high=0)
 def lorem_ipsum(document: Document) -> float:
     """How often "lorem ipsum" occurs, whatever its case."""
-    return _phrase_count(document, 0)
+    text, end, count = document.text, len(document.text), 0
+    for at in range(end - 1):
+        if _FIRST[text[at]] & _SECOND[text[at + 1]] & 1:  # the first of the phrases
+            count += _occurs(text, 0, end, 0, at)
+    return float(count)
 
 
 @signal(high=0)
 def curly_bracket(document: Document) -> float:
     """How many opening curly brackets there are."""
-    return _phrase_count(document, 2)
+    count = 0
+    for byte in document.text:
+        count += byte == 123
+    return float(count)
 
 
 @inlined
 def _line_share(document: Document, kind: int) -> float:
-    """Share of the lines with words in which this kind occurs; 0 asks for a missing end."""
-    text, end = document.text, len(document.text)
-    lines, found, start = 0, 0, 0
-    while start < end:
-        stop = line_end(text, start, end)
-        first = skip_space(text, start, stop)
-        if first < stop:
-            lines += 1
-            if kind == 0:
-                found += not _ends_line(text, first, skip_space_back(text, first, stop))
-            else:
-                found += (_kinds(text, first, stop) & kind) > 0
-        start = stop + (break_size(text, stop, end) if stop < end else 0)
-    return found / lines if lines > 0 else math.nan
+    """Share of the lines with words in which this kind of phrase occurs, or no end for 0.
+
+    White space parts lines as it parts words, so a line ends where the gap behind a word breaks.
+    """
+    text, words = document.text, document.words
+    count = len(words.starts)
+    if count == 0:
+        return math.nan
+    if kind != 0 and _kinds(text, 0, len(text)) & kind == 0:
+        return 0.0
+    lines, found, first = 0, 0, words.starts[0]
+    for word in range(count):
+        last = words.ends[word]
+        if word + 1 < count and breaks(text, last, words.starts[word + 1]) == 0:
+            continue
+        lines += 1
+        if kind == 0:
+            found += not _ends_line(text, first, last)
+        else:
+            found += _kinds(text, first, last) & kind > 0
+        first = words.starts[word + 1] if word + 1 < count else last
+    return found / lines
 
 
 @signal()

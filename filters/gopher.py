@@ -93,16 +93,16 @@ def _is_bullet(text: Bytes, at: int, end: int) -> bool:
 @signal(high=0.9)
 def bullet_lines(document: Document) -> float:
     """Share of lines that begin with a bullet ("•" or "-"); undefined without lines."""
-    lines = _line_count(document)
-    if lines == 0:
-        return math.nan
     text, words = document.text, document.words
-    bullets, at = 0, 0
+    lines, bullets, at = 0, 0, 0
     for word in range(len(words.starts)):
-        begins_line = word == 0 or breaks(text, at, words.starts[word]) > 0
-        bullets += begins_line and _is_bullet(text, words.starts[word], words.ends[word])
+        broken = breaks(text, at, words.starts[word])
+        if word == 0 or broken > 0:
+            bullets += _is_bullet(text, words.starts[word], words.ends[word])
+        lines += broken
         at = words.ends[word]
-    return bullets / lines
+    lines += breaks(text, at, len(text)) + (len(text) > 0 and not ends_with_break(text))
+    return bullets / lines if lines > 0 else math.nan
 
 
 @signal(high=0.3)

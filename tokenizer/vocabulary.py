@@ -269,7 +269,7 @@ def from_parts(
     for name in ENDS:
         if name in vocab:
             specials.setdefault(name, vocab[name])
-    tokens = [b""] * (1 + max(vocab.values()))
+    tokens = [b""] * (1 + max([i for token, i in vocab.items() if token not in specials] or [0]))
     for token, number in vocab.items():
         if token in specials:
             continue

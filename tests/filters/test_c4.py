@@ -41,31 +41,41 @@ def ends(line: str) -> bool:
     return line.endswith((".", "?", "!", '"', "'")) and not line.endswith("...")
 
 
+def goes(line: str, words: list[str], rules: c4.Lines) -> bool:
+    """Whether the line goes before its phrases are looked at."""
+    too_long = any(len(word) > rules.max_word_length for word in words)
+    no_end = rules.terminal_punctuation and not ends(line)
+    return too_long or no_end or len(words) < rules.min_words
+
+
+def phrases(line: str, rules: c4.Lines) -> str | None:
+    """What the phrases of a line drop: the document for a reason, the line for ""."""
+    if rules.lorem_ipsum and "lorem ipsum" in lower(line):
+        return "c4.lorem_ipsum"
+    if rules.javascript and "javascript" in lower(line):
+        return ""
+    if rules.curly_bracket and "{" in line:
+        return "c4.curly_bracket"
+    mentioned = any(phrase in lower(line) for phrase in POLICY)
+    return "" if rules.policy and mentioned else None
+
+
 def rewritten(text: str, rules: c4.Lines) -> tuple[str, str | None]:
     """Datatrove 0.10.1, C4QualityFilter.filter: the text, or why the document is dropped."""
-    count, kept = 0, []
+    kept = []
     for raw in text.splitlines():
         line = raw.strip()
         words = line.split()
-        if any(len(word) > rules.max_word_length for word in words):
-            continue
         if rules.citations:
             line = re.sub(r"\[[0-9]*]|\[edit]|\[citation needed]", "", line)
-        if rules.terminal_punctuation and not ends(line):
+        if goes(line, words, rules):
             continue
-        if len(words) < rules.min_words:
-            continue
-        if rules.lorem_ipsum and "lorem ipsum" in lower(line):
-            return text, "c4.lorem_ipsum"
-        if rules.javascript and "javascript" in lower(line):
-            continue
-        if rules.curly_bracket and "{" in line:
-            return text, "c4.curly_bracket"
-        if rules.policy and any(phrase in lower(line) for phrase in POLICY):
-            continue
-        count += sentences(line)
-        kept.append(line)
-    if count < rules.min_sentences:
+        dropped = phrases(line, rules)
+        if dropped:
+            return text, dropped
+        if dropped is None:
+            kept.append(line)
+    if sum(map(sentences, kept)) < rules.min_sentences:
         return text, "c4.sentences"
     return "\n".join(kept).strip(), None
 
