@@ -279,7 +279,10 @@ def from_parts(
             raise refuse(path, f"token {token!r}, not in the byte-level alphabet") from error
     if missing := sorted(set(LETTERS.values()) - vocab.keys()):
         raise refuse(path, f"a vocabulary without {len(missing)} of the 256 bytes")
-    merges = np.array([(vocab[a], vocab[b], vocab[a + b]) for a, b in pairs], np.int32)
+    try:
+        merges = np.array([(vocab[a], vocab[b], vocab[a + b]) for a, b in pairs], np.int32)
+    except (KeyError, ValueError) as error:
+        raise ModelError(f"{path}: a merge of what is no token ({error})") from error
     return Vocabulary(tuple(tokens), merges.reshape(-1, 3), **settings)
 
 
