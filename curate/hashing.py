@@ -30,7 +30,8 @@ def join(hashed: np.uint64, following: np.uint64) -> np.uint64:
 @inlined
 def hash_bytes(text: Bytes, start: int, end: int) -> np.uint64:
     """The hash of a stretch of bytes, eight at a time: three times as fast as one at a time."""
-    hashed = SEED ^ np.uint64(end - start)
+    # Multiplied, for a bare length would meet the first byte: one 3 and three 0 hashed alike.
+    hashed = np.uint64((SEED ^ np.uint64(end - start)) * _MIX_2)
     at = start
     while at < end:
         eight = np.uint64(0)
@@ -61,7 +62,7 @@ def hash_bytes(text: Bytes, start: int, end: int) -> np.uint64:
 
 def hash_word(word: bytes) -> np.uint64:
     """The hash that the index gives to this word."""
-    hashed = int(SEED) ^ len(word)
+    hashed = (int(SEED) ^ len(word)) * int(_MIX_2) % 2**64
     for at in range(0, len(word), 8):
         hashed = (hashed ^ int.from_bytes(word[at : at + 8], "little")) * int(_MIX_1) % 2**64
         hashed ^= hashed >> 33

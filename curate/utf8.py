@@ -63,6 +63,8 @@ def _space_size(first: int, second: int, third: int) -> int:
 @inlined
 def space_size(text: Bytes, at: int, end: int) -> int:
     """How many bytes the white space character has that begins here; 0 where none begins."""
+    if text[at] == 32 or text[at] == 10:  # nearly always
+        return 1
     second = int(text[at + 1]) if at + 1 < end else 0
     third = int(text[at + 2]) if at + 2 < end else 0
     size: int = _space_size(int(text[at]), second, third)

@@ -1,0 +1,95 @@
+"""Speed of every signal, of the index and of the whole set, in MB of text a second on one core.
+
+    python benchmarks/filters_speed.py PAGES.jsonl[.gz] [--field text]
+
+takes the texts of real pages from a JSONL file. Times are CPU seconds, the best of several rounds,
+for other work on the machine only ever adds. Each process reports how long loading took, too.
+"""
+
+import argparse
+import gzip
+import json
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+STARTED = time.process_time()
+
+import pyarrow as pa  # noqa: E402  # the clock starts before the imports that it measures
+
+import filters  # noqa: E402  # as above
+from curate.column import view  # noqa: E402  # as above
+from curate.filter import Filter  # noqa: E402  # as above
+from curate.index import index  # noqa: E402  # as above
+from curate.kernel import each  # noqa: E402  # as above
+from curate.schema import TEXT  # noqa: E402  # as above
+from curate.signal import catalogue  # noqa: E402  # as above
+from filters.c4 import Lines  # noqa: E402  # as above
+
+FAMILIES = ("gopher", "repetition", "c4", "fineweb")
+IMPORTED = time.process_time()
+
+
+def texts(path: Path, field: str) -> list[str]:
+    """The texts of a JSONL file; rows without one, or whose `kind` is not text, are left out."""
+    opened = gzip.open if path.suffix == ".gz" else open
+    with opened(path, "rt", encoding="utf-8") as lines:
+        rows = [json.loads(line) for line in lines]
+    found = [row.get(field) for row in rows if row.get("kind", "text") in ("text", "p-html")]
+    return [text for text in found if isinstance(text, str)]
+
+
+def best(work: Callable[[], Any], rounds: int) -> float:
+    """The fewest CPU seconds of several rounds."""
+    seconds = []
+    for _ in range(rounds):
+        started = time.process_time()
+        work()
+        seconds.append(time.process_time() - started)
+    return min(seconds)
+
+
+def main() -> None:
+    """Print the table."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("pages", type=Path)
+    parser.add_argument("--field", default="text")
+    parser.add_argument("--rounds", type=int, default=10)
+    given = parser.parse_args()
+    if not given.pages.exists():
+        sys.exit(f"{given.pages} is not here: name a JSONL file with texts of real pages")
+
+    every = catalogue(filters)
+    signals = tuple(one for one in every if one.name.partition(".")[0] in FAMILIES)
+    stage, lines = Filter(signals), Lines()
+    empty = pa.RecordBatch.from_pydict({TEXT: pa.array([], pa.string())})
+    loading = time.process_time()
+    lines(stage(empty))
+    loaded = time.process_time() - loading
+
+    found = texts(given.pages, given.field)
+    batch = pa.RecordBatch.from_pydict({TEXT: pa.array(found, pa.string())})
+    column = view(batch.column(TEXT))
+    size = len(column.data) / 1e6
+    cut = index(column)
+    print(f"{len(found)} texts, {size:.1f} MB; imports {IMPORTED - STARTED:.2f} s CPU, ", end="")
+    print(f"kernels of {len(signals)} signals and of C4's lines {loaded:.2f} s CPU\n")
+
+    def row(name: str, work: Callable[[], Any]) -> None:
+        print(f"{name:45}{size / best(work, given.rounds):10.0f} MB/s")
+
+    row("index (words, lines, paragraphs, repeats)", lambda: index(column))
+    for one in signals:
+        row(one.name, lambda measure=one.measure: each(measure, cut))
+    row("c4.Lines (rewrites the text)", lambda: lines(batch))
+    for family in FAMILIES:
+        own = Filter(tuple(one for one in signals if one.name.startswith(f"{family}.")))
+        row(f"Filter with {family} alone", lambda own=own: own(batch))
+    row(f"Filter with all {len(signals)} signals", lambda: stage(batch))
+    row("the same, then c4.Lines", lambda: lines(stage(batch)))
+
+
+if __name__ == "__main__":
+    main()
