@@ -29,7 +29,7 @@ def join(hashed: np.uint64, following: np.uint64) -> np.uint64:
 
 @inlined
 def hash_bytes(text: Bytes, start: int, end: int) -> np.uint64:
-    """The hash of a stretch of bytes, eight at a time: three times as fast as one at a time."""
+    """The hash of a stretch of bytes, eight at a time: twice as fast as one at a time."""
     # Multiplied, for a bare length would meet the first byte: one 3 and three 0 hashed alike.
     hashed = np.uint64((SEED ^ np.uint64(end - start)) * _MIX_2)
     at = start

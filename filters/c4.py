@@ -30,7 +30,7 @@ from curate.utf8 import (
 )
 
 _LOREM_IPSUM, _JAVASCRIPT, _CURLY_BRACKET, _POLICY = 1, 2, 4, 8
-# Kind, phrase, and where its rarest two letters are: in prose, one place in 200 has any of them.
+# Kind, phrase, and where its rarest two letters are: on real pages one place in 500 has any.
 _PHRASES = (
     (_LOREM_IPSUM, b"lorem ipsum", 7),
     (_JAVASCRIPT, b"javascript", 0),
