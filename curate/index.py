@@ -134,7 +134,7 @@ def _find_repeats(
 ) -> None:
     """Write the size of the longest repetition at each word, growing repetitions word by word.
 
-    n words are repeated only where two overlapping n - 1 are: on real pages 63 % of the words remain
+    n words are repeated only where two overlapping n - 1 are. On real pages 63 % of words remain
     after the first round, 20 % after the second, 8 % after the third and 2 % after the tenth.
     """
     slots, ids, places = scratch
