@@ -14,13 +14,16 @@ import pyarrow.parquet as pq
 from curate import __version__, publish, schema
 from curate.column import Mask
 from curate.errors import CurateError, InputError, LawError
+from curate.filter import Filter
+from curate.kernel import cache_folder
 from curate.ledger import Spans, StageLedger
 from curate.passes import Pass, passes
-from curate.plan import Plan, Unit, as_json, plan
+from curate.plan import Plan, Unit, as_json, code, plan
 from curate.pool import Pool, Task, check, pool
 from curate.recipe import describe, parse
-from curate.store import WorkFolder, finished, owned, sealed
+from curate.store import WorkFolder, digest, finished, owned, sealed
 from curate.store import describe as describe_file
+from curate.unit import Worker
 from tokenizer import shards, train, vocabulary
 
 Manifest = dict[str, Any]
@@ -85,6 +88,7 @@ def run(job: Job, events: Events) -> Outcome:
         work = WorkFolder(job.output / "work")
         try:
             workers = _workers(job, todo)
+            _warm(job, todo, events)
             with pool(workers, job.address, job.recipe, job.where) as members:
                 outcome = _Run(job, todo, work, members, events).run()
         finally:
@@ -92,6 +96,21 @@ def run(job: Job, events: Events) -> Outcome:
     outcome.workers = workers
     outcome.wall_seconds = time.perf_counter() - started
     return outcome
+
+
+def _warm(job: Job, todo: Plan, events: Events) -> None:
+    """Compile the kernels of these stages once, before every worker would."""
+    stages = [
+        [signal.name for signal in step.stage.signals] if isinstance(step.stage, Filter) else [name]
+        for name, step in ((step.label, step) for step in todo.recipe.steps)
+    ]
+    compiled = cache_folder() / f"compiled-{digest([code(), stages])[:16]}"
+    if compiled.exists():
+        return
+    events.note("loading kernels; compiling them, which happens once, takes about a minute ...")
+    with Worker(job.recipe, job.where) as worker:
+        worker.warm()
+    compiled.touch()
 
 
 def _workers(job: Job, todo: Plan) -> int:
@@ -155,11 +174,11 @@ class _Run:
             keys.append(key)
             tasks.append(self._text_task(this, unit, key, files))
         total = sum(unit.span.end - unit.span.start for unit in self._plan.units)
-        label = " > ".join(step.label for step in this.steps) or "apply decisions"
+        label = f"pass {this.index + 1} of {len(passes(self._plan.recipe))}"
         if this.index == 0:
-            self._make(tasks, f"read > {label}", total, "bytes")
+            self._make(tasks, f"{label}, read and filter", total, "bytes")
         else:
-            self._make(tasks, label, self._kept(), "documents")
+            self._make(tasks, f"{label}, apply decisions", self._kept(), "documents")
         for unit, key in zip(self._plan.units, keys, strict=True):
             self._enter(this, unit, key)
         return keys

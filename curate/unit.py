@@ -56,9 +56,18 @@ class Worker:
     def __exit__(self, *error: object) -> None:
         self._resources.close()
 
-    def ready(self) -> bool:
-        """True, once the worker is there; what a pool waits for."""
-        return True
+    def warm(self) -> None:
+        """Send a batch without rows through every stage: its kernels are loaded, or compiled."""
+        batch = pa.RecordBatch.from_pylist([], schema.RAW)
+        for this in self._passes:
+            for _, stage in self._open(this.index):
+                batch = stage(batch)
+            for step in this.surveys:
+                step.stage.survey(without(batch, *schema.VERDICT.names))
+        if self._recipe.tokenizer and not self._recipe.tokenizer.load:
+            texts = pa.array(["a text"])
+            counts = pretokenize.count_pieces(texts, self._recipe.tokenizer.pattern)
+            Encoder(train.train(counts, self._recipe.tokenizer)).encode(texts)
 
     def run(self, task: dict[str, Any], progress: Progress) -> dict[str, Any]:
         """The unit's counts and files; an error of ours comes back as a value, not a traceback."""
@@ -246,7 +255,9 @@ class _Flow:
             dropped = _aligned(self._dropped, documents)
             pq.write_table(dropped, self.folder / "dropped.parquet", compression="zstd")
         for index, tables in enumerate(self._surveys):
-            pq.write_table(pa.concat_tables(tables), self.folder / f"survey-{index}.parquet")
+            # Hashes do not repeat: a dictionary of them only costs time.
+            path = self.folder / f"survey-{index}.parquet"
+            pq.write_table(pa.concat_tables(tables), path, use_dictionary=False)
         if self.this.final and self.tokenizer and not self.tokenizer.load:
             pq.write_table(train.merge_counts(self._pieces), self.folder / "pieces.parquet")
         self._check(where, spans)

@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from curate.kernel import helper
+from curate.kernel import helper, inlined
 
 # As `pretokenize` writes a piece: kernels read constants of their own file only.
 LOW, HIGH, BEGIN, HASHED = range(4)
@@ -23,16 +23,17 @@ LOWER_HALF = np.uint64(0xFFFFFFFF)
 
 KEPT_BYTES = 64  # longer pieces are not kept in the cache
 KEPT_TOKENS = 16  # nor are pieces of more tokens
+AHEAD = 64  # pieces whose slots are asked for together
 SHORT = 48  # bytes of a piece up to which looking for the best pair beats keeping a heap
 
 
-@helper
+@inlined
 def length_of(high: Any) -> Any:
     """How many bytes a piece has."""
     return np.int64(high & LENGTH) if high >= LONG else np.int64(high >> np.uint64(56))
 
 
-@helper
+@inlined
 def merge_of(merges: Any, left: Any, right: Any) -> Any:
     """Rank (upper half, lower is better) and token of a pair, or NONE."""
     # Most pairs are no merge, and a byte of their hash tells: the tags of 100,000 merges fit a
@@ -91,7 +92,7 @@ def enter_tokens(pieces: Any, numbers: Any, slots: Any) -> None:
         slots[at, HASHED] = np.uint64(numbers[k])
 
 
-@helper
+@inlined
 def whole_token(text: Any, piece: Any, whole: Any) -> Any:
     """The token that is this piece, or -1."""
     spelling, slots = whole
@@ -111,7 +112,7 @@ def whole_token(text: Any, piece: Any, whole: Any) -> Any:
     return np.int64(-1)
 
 
-@helper
+@inlined
 def merge_best(merges: Any, out: Any, span: Any, best: Any) -> None:
     """Make one token of the best pair, move the others up, and look at the two new pairs."""
     _, count, position, values = span
@@ -254,7 +255,7 @@ def merged(text: Any, piece: Any, model: Any, out: Any, place: Any) -> Any:
     return merge_long(text, letters, table, out, (begin, length, position, values))
 
 
-@helper
+@inlined
 def kept_tokens(text: Any, piece: Any, at: Any, cache: Any, result: Any) -> Any:
     """Write the tokens of a piece that the cache may hold in this slot; -1 if it does not."""
     slots, spellings, tokens = cache
@@ -275,7 +276,7 @@ def kept_tokens(text: Any, piece: Any, at: Any, cache: Any, result: Any) -> Any:
     return count
 
 
-@helper
+@inlined
 def make_way(cache: Any, at: Any) -> None:
     """Move what a slot holds to the slot beside it, whose piece goes."""
     slots, spellings, tokens = cache
@@ -290,7 +291,7 @@ def make_way(cache: Any, at: Any) -> None:
         slots[other, k] = slots[at, k]
 
 
-@helper
+@inlined
 def keep(text: Any, piece: Any, at: Any, cache: Any, made: Any) -> None:
     """Put a piece and its tokens into a slot of the cache."""
     slots, spellings, tokens = cache
@@ -309,13 +310,19 @@ def keep(text: Any, piece: Any, at: Any, cache: Any, made: Any) -> None:
 
 
 @helper
-def encode_block(rows: Any, pieces: Any, model: Any, cache: Any, result: Any) -> tuple[Any, Any]:
+def encode_block(rows: Any, pieces: Any, model: Any, cache: Any, result: Any) -> tuple[Any, ...]:
     """Write the tokens of these pieces and the ends of rows: the next position and row."""
     text, offsets = rows
-    slots = cache[0]
+    slots, _, tokens = cache
     out, ends, position, row, values = result
     mask = np.uint64(len(slots) - 1)
+    touched = np.uint64(0)
     for k in range(len(pieces)):
+        if k % AHEAD == 0:
+            # Slots are asked for together, so that waiting for memory is done once for all.
+            for later in range(k, min(k + AHEAD, len(pieces))):
+                at = pieces[later, HASHED] & mask
+                touched += slots[at, 0] + tokens[at, 0]
         low, high, begin = pieces[k, LOW], pieces[k, HIGH], np.int64(pieces[k, BEGIN])
         while offsets[row + 1] <= begin:
             ends[row + 1] = position
@@ -341,7 +348,7 @@ def encode_block(rows: Any, pieces: Any, model: Any, cache: Any, result: Any) ->
                 make_way(cache, at)
                 keep(text, piece, at, cache, (out, position, count))
         position += count
-    return position, row
+    return position, row, touched
 
 
 @helper

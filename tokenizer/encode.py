@@ -56,7 +56,7 @@ class Encoder:
             if need > len(out):
                 out = np.concatenate([out[:position], np.empty(need, np.uint32)])
             state = (out, ends, position, row, values)
-            position, row = encode_block(tuple(rows), pieces, self.model, self.cache, state)
+            position, row, _ = encode_block(tuple(rows), pieces, self.model, self.cache, state)
         ends[row + 1 :] = position
         return out[:position], ends
 

@@ -68,6 +68,7 @@ def train(
     device = pick_device(settings.device)
     with disk_errors(output):
         output.mkdir(parents=True, exist_ok=True)
+    torch.set_num_threads(settings.threads)
     with torch.random.fork_rng():
         torch.manual_seed(settings.seed)
         model = Llama(Shape.of(settings, dataset.vocab_size))

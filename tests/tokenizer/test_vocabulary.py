@@ -17,6 +17,9 @@ from tokenizer.train import Train, train
 from tokenizer.vocabulary import load
 
 COMPILED = os.environ.get("NUMBA_DISABLE_JIT") != "1"
+slow_as_python = pytest.mark.skipif(
+    not COMPILED, reason="recovering 100,000 merges takes a minute as plain Python"
+)
 TEXT = "the cat and the dog; the theatre's été 42 <|endoftext|>\n\n  and 一二三 the end\n" * 3
 
 
@@ -86,6 +89,7 @@ def test_gpt2_is_loaded_from_vocab_and_merges(shared):
     assert tokens_of(gpt2, "<|endoftext|>") == [27, 91, 437, 1659, 5239, 91, 29]
 
 
+@slow_as_python
 @pytest.mark.parametrize("name", ["cl100k_base", "o200k_base"])
 def test_rank_files_are_loaded_with_their_pattern_and_special_tokens(name, unpacked):
     ours = load(unpacked / f"{name}.tiktoken")
@@ -121,6 +125,7 @@ def test_qwen3_is_loaded_with_its_normalization(unpacked, shared):
     assert [tokens[i:j].tolist() for i, j in pairwise(ends)] == expected
 
 
+@slow_as_python
 def test_ranks_saved_as_json_encode_alike_in_hugging_faces_library(unpacked, tmp_path):
     ours = load(unpacked / "cl100k_base.tiktoken")
     ours.save(tmp_path)
