@@ -1,10 +1,10 @@
 """The kernels of encoding: pieces to tokens, through a cache of words that is bounded.
 
 Most pieces of real text have been seen before. The cache holds the tokens of recent ones, two
-slots for each hash, 32 bytes a slot for pieces of up to 15 bytes and three tokens; other pieces
-have their bytes or tokens beside it. What the cache does not know is merged: short pieces by
-looking for the best pair again and again, long ones with a heap, so that a megabyte of one letter
-costs little more than a megabyte of words.
+slots for each hash. The first 64 bytes of a slot, all that is read of most, have the two words of
+the piece, the number of its tokens and eleven of them; 16 more follow. What the cache does not know
+is merged: short pieces by looking for the best pair again and again, long ones with a heap, so that
+a megabyte of one letter costs little more than a megabyte of words.
 """
 
 from typing import Any
@@ -22,8 +22,7 @@ HALF = np.uint64(32)
 LOWER_HALF = np.uint64(0xFFFFFFFF)
 
 KEPT_BYTES = 64  # longer pieces are not kept in the cache
-KEPT_TOKENS = 16  # nor are pieces of more tokens
-AHEAD = 64  # pieces whose slots are asked for together
+KEPT_TOKENS = 27  # nor are pieces of more tokens
 SHORT = 48  # bytes of a piece up to which looking for the best pair beats keeping a heap
 
 
@@ -256,73 +255,54 @@ def merged(text: Any, piece: Any, model: Any, out: Any, place: Any) -> Any:
 
 
 @inlined
-def kept_tokens(text: Any, piece: Any, at: Any, cache: Any, result: Any) -> Any:
-    """Write the tokens of a piece that the cache may hold in this slot; -1 if it does not."""
-    slots, spellings, tokens = cache
-    out, position = result
-    begin, high = np.int64(piece[2]), piece[1]
-    if high >= LONG:
-        for k in range(np.int64(high & LENGTH)):
-            if spellings[at, k] != text[begin + k]:
-                return np.int64(-1)
-    count = np.int64(slots[at, 3] >> HALF)
-    if count > 3:
-        for k in range(count):
-            out[position + k] = tokens[at, k]
-        return count
-    out[position] = np.uint32(slots[at, 2] & LOWER_HALF)
-    out[position + 1] = np.uint32(slots[at, 2] >> HALF)
-    out[position + 2] = np.uint32(slots[at, 3] & LOWER_HALF)
-    return count
+def is_kept(text: Any, spellings: Any, at: Any, begin: Any, high: Any) -> Any:
+    """Whether the piece of more than 15 bytes in a slot is this one."""
+    for k in range(np.int64(high & LENGTH)):
+        if spellings[at, k] != text[begin + k]:
+            return False
+    return True
 
 
 @inlined
-def make_way(cache: Any, at: Any) -> None:
-    """Move what a slot holds to the slot beside it, whose piece goes."""
-    slots, spellings, tokens = cache
+def keep(text: Any, piece: Any, cache: Any, out: Any, span: Any) -> None:
+    """Put a piece into its first slot; what was there moves to the slot beside, whose piece goes."""
+    slots, fields, spellings = cache
+    low, high, begin, hashed = piece
+    position, count = span
+    at = hashed & np.uint64(len(slots) - 1)
     other = at ^ np.uint64(1)
+    for k in range(16):
+        slots[other, k] = slots[at, k]
     if slots[at, 1] >= LONG:
         for k in range(np.int64(slots[at, 1] & LENGTH)):
             spellings[other, k] = spellings[at, k]
-    if slots[at, 3] >> HALF > 3:
-        for k in range(np.int64(slots[at, 3] >> HALF)):
-            tokens[other, k] = tokens[at, k]
-    for k in range(4):
-        slots[other, k] = slots[at, k]
-
-
-@inlined
-def keep(text: Any, piece: Any, at: Any, cache: Any, made: Any) -> None:
-    """Put a piece and its tokens into a slot of the cache."""
-    slots, spellings, tokens = cache
-    out, position, count = made
-    low, high, begin, _ = piece
+    slots[at, 0], slots[at, 1] = low, high
+    fields[at, 4] = np.uint32(count)
+    for k in range(count):
+        fields[at, 5 + k] = out[position + k]
     if high >= LONG:
         for k in range(np.int64(high & LENGTH)):
             spellings[at, k] = text[np.int64(begin) + k]
-    if count > 3:
-        for k in range(count):
-            tokens[at, k] = out[position + k]
-    # Behind the last token stands what the next piece will overwrite.
-    slots[at, 0], slots[at, 1] = low, high
-    slots[at, 2] = np.uint64(out[position]) | np.uint64(out[position + 1]) << HALF
-    slots[at, 3] = np.uint64(out[position + 2]) | np.uint64(count) << HALF
 
 
 @helper
-def encode_block(rows: Any, pieces: Any, model: Any, cache: Any, result: Any) -> tuple[Any, ...]:
+def missed(text: Any, piece: Any, model: Any, cache: Any, state: Any) -> Any:
+    """Write the tokens of a piece that the cache does not hold, and keep them; how many they are."""
+    out, position, values = state
+    count = merged(text, piece, model, out, (position, values))
+    if count <= KEPT_TOKENS and (piece[1] < LONG or piece[1] - LONG <= KEPT_BYTES):
+        keep(text, piece, cache, out, (position, count))
+    return count
+
+
+@helper
+def encode_block(rows: Any, pieces: Any, model: Any, cache: Any, state: Any) -> tuple[Any, Any]:
     """Write the tokens of these pieces and the ends of rows: the next position and row."""
     text, offsets = rows
-    slots, _, tokens = cache
-    out, ends, position, row, values = result
+    slots, fields, spellings = cache
+    out, ends, position, row, values = state
     mask = np.uint64(len(slots) - 1)
-    touched = np.uint64(0)
     for k in range(len(pieces)):
-        if k % AHEAD == 0:
-            # Slots are asked for together, so that waiting for memory is done once for all.
-            for later in range(k, min(k + AHEAD, len(pieces))):
-                at = pieces[later, HASHED] & mask
-                touched += slots[at, 0] + tokens[at, 0]
         low, high, begin = pieces[k, LOW], pieces[k, HIGH], np.int64(pieces[k, BEGIN])
         while offsets[row + 1] <= begin:
             ends[row + 1] = position
@@ -331,24 +311,19 @@ def encode_block(rows: Any, pieces: Any, model: Any, cache: Any, result: Any) ->
         if slots[at, 0] != low or slots[at, 1] != high:
             at ^= np.uint64(1)
         known = slots[at, 0] == low and slots[at, 1] == high
-        count = np.int64(slots[at, 3] >> HALF)
-        if known and high < LONG and count <= 3:
+        if known and (high < LONG or is_kept(text, spellings, at, begin, high)):
             # Three tokens are written where one is wanted: cheaper than asking.
-            out[position] = np.uint32(slots[at, 2] & LOWER_HALF)
-            out[position + 1] = np.uint32(slots[at, 2] >> HALF)
-            out[position + 2] = np.uint32(slots[at, 3] & LOWER_HALF)
-            position += count
-            continue
-        piece = (low, high, pieces[k, BEGIN], pieces[k, HASHED])
-        count = kept_tokens(text, piece, at, cache, (out, position)) if known else np.int64(-1)
-        if count < 0:
-            count = merged(text, piece, model, out, (position, values))
-            at = pieces[k, HASHED] & mask
-            if count <= KEPT_TOKENS and (high < LONG or high - LONG <= KEPT_BYTES):
-                make_way(cache, at)
-                keep(text, piece, at, cache, (out, position, count))
+            out[position] = fields[at, 5]
+            out[position + 1] = fields[at, 6]
+            out[position + 2] = fields[at, 7]
+            count = np.int64(fields[at, 4])
+            for token in range(3, count):
+                out[position + token] = fields[at, 5 + token]
+        else:
+            piece = (low, high, pieces[k, BEGIN], pieces[k, HASHED])
+            count = missed(text, piece, model, cache, (out, position, values))
         position += count
-    return position, row, touched
+    return position, row
 
 
 @helper

@@ -7,14 +7,16 @@ from numpy.typing import NDArray
 
 from curate.column import Bytes, Hashes, Positions, view
 from curate.errors import ModelError
-from tokenizer.bpe import KEPT_BYTES, KEPT_TOKENS, SHORT, encode_block, enter_tokens
+from tokenizer.bpe import KEPT_BYTES, SHORT, encode_block, enter_tokens
 from tokenizer.pretokenize import lengths_of, pieces_of, pieces_within, splitter
 from tokenizer.vocabulary import Vocabulary, letters_of, merge_table
 
 Tokens = NDArray[np.uint32]
 
-# Slots of the cache, 160 bytes each: 10 MB, of which common words use what fits a core's own.
+# Slots of the cache, 192 bytes each: 12 MB, of which common words use what fits a core's own.
 SLOTS = 1 << 16
+# Kernels write up to so many tokens past the end.
+SPARE = 32
 
 
 class Encoder:
@@ -28,11 +30,9 @@ class Encoder:
         self.machine = splitter(vocabulary.pattern)
         merges = merge_table(vocabulary.merges)
         self.model = (letters_of(vocabulary.tokens), merges, token_table(vocabulary))
-        self.cache = (
-            np.zeros((slots, 4), np.uint64),
-            np.zeros((slots, KEPT_BYTES), np.uint8),
-            np.zeros((slots, KEPT_TOKENS), np.uint32),
-        )
+        # The same slots seen as words and as halves of words, and the bytes of long pieces.
+        self.slots = aligned(np.zeros(16 * slots + 8, np.uint64)).reshape(slots, 16)
+        self.spellings = np.zeros((slots, KEPT_BYTES), np.uint8)
         spelled_all = vocabulary.spelled
         self.spelling = np.frombuffer(b"".join(spelled_all), np.uint8)
         self.starts = np.cumsum([0, *map(len, spelled_all)])
@@ -48,15 +48,16 @@ class Encoder:
         count = len(rows.offsets) - 1
         ends = np.zeros(count + 1, np.int64)
         values = np.empty(SHORT, np.uint64)
-        out = np.empty(int(rows.offsets[-1] - rows.offsets[0]) // 3 + 64, np.uint32)
+        out = np.empty(int(rows.offsets[-1] - rows.offsets[0]) // 3 + SPARE, np.uint32)
+        cache = (self.slots, self.slots.view(np.uint32), self.spellings)
         position = row = 0
         for pieces in pieces_of(rows, self.machine):
             # Never more tokens than bytes.
-            need = position + int(lengths_of(pieces).sum()) + 3
+            need = position + int(lengths_of(pieces).sum()) + SPARE
             if need > len(out):
                 out = np.concatenate([out[:position], np.empty(need, np.uint32)])
             state = (out, ends, position, row, values)
-            position, row, _ = encode_block(tuple(rows), pieces, self.model, self.cache, state)
+            position, row = encode_block(tuple(rows), pieces, self.model, cache, state)
         ends[row + 1 :] = position
         return out[:position], ends
 
@@ -69,6 +70,12 @@ class Encoder:
         ends = np.cumsum(lengths)
         within = np.arange(int(ends[-1]) if len(ends) else 0) - np.repeat(ends - lengths, lengths)
         return bytes(self.spelling[np.repeat(self.starts[numbers], lengths) + within].tobytes())
+
+
+def aligned(words: Hashes) -> Hashes:
+    """The same memory from the first multiple of 64 bytes on, less 8 words in all."""
+    skip = -words.ctypes.data % 64 // 8
+    return words[skip : len(words) - 8 + skip]
 
 
 def token_table(vocabulary: Vocabulary) -> tuple[Bytes, Hashes]:
