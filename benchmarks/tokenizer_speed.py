@@ -3,7 +3,7 @@
     python benchmarks/tokenizer_speed.py [--vocabulary cl100k_base.tiktoken] TEXT...
 
 A TEXT is Parquet, JSONL or plain text. Times are processor time, the best of three runs; what is
-compiled or loaded once is left out. Every figure is printed together with whether the results agree.
+compiled or loaded once is left out. Every line says whether the results agree.
 """
 
 import argparse
@@ -71,6 +71,7 @@ def train_both(texts: pa.Array, size: int, vocab_size: int) -> Vocabulary:
     """Train on the texts, beside `tokenizers`."""
     section = Train(vocab_size=vocab_size)
     train(count_pieces(texts.slice(0, 1), "gpt2"), section)  # compiles
+    vocabulary: Vocabulary
     ours, vocabulary = best(lambda: train(count_pieces(texts, "gpt2"), section), 2)
     tokenizer, trainer = hugging_face("gpt2", vocab_size)
     strings = texts.to_pylist()
