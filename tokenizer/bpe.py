@@ -257,7 +257,7 @@ def merged(text: Any, piece: Any, model: Any, out: Any, place: Any) -> Any:
 @inlined
 def is_kept(text: Any, spellings: Any, at: Any, begin: Any, high: Any) -> Any:
     """Whether the piece of more than 15 bytes in a slot is this one."""
-    for k in range(np.int64(high & LENGTH)):
+    for k in range(np.int64(high & LENGTH)):  # noqa: SIM110  # generators are slow in kernels
         if spellings[at, k] != text[begin + k]:
             return False
     return True
@@ -265,7 +265,7 @@ def is_kept(text: Any, spellings: Any, at: Any, begin: Any, high: Any) -> Any:
 
 @inlined
 def keep(text: Any, piece: Any, cache: Any, out: Any, span: Any) -> None:
-    """Put a piece into its first slot; what was there moves to the slot beside, whose piece goes."""
+    """Put a piece into its first slot; what was there moves to the second, whose piece goes."""
     slots, fields, spellings = cache
     low, high, begin, hashed = piece
     position, count = span
@@ -287,7 +287,7 @@ def keep(text: Any, piece: Any, cache: Any, out: Any, span: Any) -> None:
 
 @helper
 def missed(text: Any, piece: Any, model: Any, cache: Any, state: Any) -> Any:
-    """Write the tokens of a piece that the cache does not hold, and keep them; how many they are."""
+    """Write and keep the tokens of a piece that the cache does not hold; how many they are."""
     out, position, values = state
     count = merged(text, piece, model, out, (position, values))
     if count <= KEPT_TOKENS and (piece[1] < LONG or piece[1] - LONG <= KEPT_BYTES):
