@@ -249,6 +249,10 @@ class _Flow:
         """Close all files, check the law, and say what was done."""
         started = time.perf_counter()
         documents = self._kept.close() if self._kept else None
+        if self._kept and self.ledger:
+            kept = list(self.ledger.values())[-1].kept.documents
+            if self._kept.rows != kept:
+                raise LawError(f"{where}: {kept} documents kept, but {self._kept.rows} written")
         if self._refused:
             self._refused.close()
         if documents is not None:
@@ -295,6 +299,7 @@ class _Rows:
         self._writer: pq.ParquetWriter | None = None
         self._waiting: list[Batch] = []
         self._bytes = 0
+        self.rows = 0
 
     def write(self, batch: Batch) -> None:
         if self._writer is None:
@@ -303,6 +308,7 @@ class _Rows:
             return
         self._waiting.append(batch)
         self._bytes += batch.nbytes
+        self.rows += batch.num_rows
         rows = sum(waiting.num_rows for waiting in self._waiting)
         if self._bytes >= ROW_GROUP_BYTES or rows >= ROW_GROUP_ROWS:
             self._flush()

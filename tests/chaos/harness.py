@@ -62,10 +62,11 @@ class Zygote:
         return int(json.loads(self._process.stdout.readline())["exit"])
 
     def close(self) -> None:
-        """Let the process end."""
+        """Let the process end, and close the pipes to it."""
         assert self._process.stdin
         self._process.stdin.close()
-        self._process.wait()
+        with self._process:
+            pass
 
 
 @dataclass
