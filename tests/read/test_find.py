@@ -1,6 +1,9 @@
 import gzip
 import os
 import socket
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
@@ -104,11 +107,23 @@ def test_what_cannot_be_an_input_is_refused_with_its_place(
     assert "; write" in str(caught.value)
 
 
-@pytest.mark.skipif(os.geteuid() == 0, reason="the superuser may read everything")
-def test_an_unreadable_file_is_refused(tmp_path: Path):
-    write(tmp_path / "a.warc").chmod(0)
-    with pytest.raises(InputError, match="Permission denied"):
-        find_inputs([str(tmp_path)])
+@contextmanager
+def not_as_superuser() -> Iterator[None]:
+    """As nobody for a while, since the superuser may read everything."""
+    user = os.geteuid()
+    os.seteuid(user or 65534)
+    try:
+        yield
+    finally:
+        os.seteuid(user)
+
+
+def test_an_unreadable_file_is_refused():
+    with tempfile.TemporaryDirectory() as folder:
+        Path(folder).chmod(0o755)
+        write(Path(folder) / "a.warc").chmod(0)
+        with not_as_superuser(), pytest.raises(InputError, match="Permission denied"):
+            find_inputs([folder])
 
 
 def test_no_pattern_is_an_error():
