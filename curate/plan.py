@@ -31,6 +31,7 @@ LIBRARIES = (
     "zstandard",
 )
 PACKAGES = ("curate", "filters", "tokenizer")
+TRAINER = ("trainer",)
 
 
 @dataclass(frozen=True)
@@ -126,11 +127,11 @@ def _models(recipe: Recipe) -> dict[str, str]:
 
 
 @cache
-def code() -> str:
+def code(packages: tuple[str, ...] = PACKAGES) -> str:
     """A digest of our sources and of the versions of the libraries that shape the output."""
     key = hashlib.sha256()
     root = Path(__file__).parent.parent
-    for package in PACKAGES:
+    for package in packages:
         for path in sorted((root / package).rglob("*")):
             if path.suffix in (".py", ".txt", ".tsv"):
                 key.update(path.relative_to(root).as_posix().encode() + b"\0" + path.read_bytes())

@@ -5,7 +5,7 @@ import shutil
 from pathlib import Path
 from typing import Any
 
-from curate.plan import code
+from curate.plan import PACKAGES, TRAINER, code
 from curate.recipe import settings_of
 from curate.run import Events
 from curate.store import digest, file_digest, write_atomic
@@ -22,11 +22,13 @@ def train(output: Path, settings: TrainSettings, events: Events) -> Any:
     trainer = extra("trainer.train")
     model = output / "model"
     tokens = file_digest(output / "tokens" / "manifest.json")
-    key = digest({"tokens": tokens, "settings": settings_of(settings), "code": code()})
+    sources = code(PACKAGES + TRAINER)
+    key = digest({"tokens": tokens, "settings": settings_of(settings), "code": sources})
     if not (model / KEY).exists() or (model / KEY).read_text() != key:
         shutil.rmtree(model, ignore_errors=True)
-        shutil.copytree(output / "tokenizer", model)
+        model.mkdir()
         write_atomic(model / KEY, key.encode())
+    shutil.copytree(output / "tokenizer", model, dirs_exist_ok=True)
     events.begin("train model", settings.steps, "steps")
     done = 0
 
