@@ -322,9 +322,9 @@ def fetch(name: str) -> None:
 def sample(
     model: Annotated[Path, typer.Argument(help="The model folder of a run.")],
     prompt: Annotated[str, typer.Option(help="How the text begins.")] = "The",
-    tokens: Annotated[int, typer.Option(min=1)] = 120,
-    temperature: Annotated[float, typer.Option(min=0.0)] = 0.8,
-    seed: Annotated[int, typer.Option()] = 0,
+    tokens: Annotated[int, typer.Option(min=1, max=100_000)] = 120,
+    temperature: Annotated[float, typer.Option(min=0.0, max=100.0)] = 0.8,
+    seed: Annotated[int, typer.Option(min=0, max=2**63 - 1)] = 0,
 ) -> None:
     """Let a trained model write."""
     text = training.sample(model, prompt, tokens=tokens, temperature=temperature, seed=seed)

@@ -181,9 +181,12 @@ class WorkFolder:
 @contextmanager
 def owned(folder: Path) -> Iterator[None]:
     """Hold the folder's lock; the kernel frees it on death, so no stale lock can remain."""
-    with disk_errors(folder):
-        folder.mkdir(parents=True, exist_ok=True)
-        handle = os.open(folder / "lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    try:
+        with disk_errors(folder):
+            folder.mkdir(parents=True, exist_ok=True)
+            handle = os.open(folder / "lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    except (FileExistsError, NotADirectoryError, PermissionError) as error:
+        raise DiskError(f"{error.filename}: {error.strerror}; choose another --output") from error
     try:
         try:
             fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)

@@ -111,3 +111,12 @@ def test_a_second_owner_is_refused_while_the_first_lives(tmp_path: Path):
 def test_a_full_disk_is_told_with_its_place(tmp_path: Path, code):
     with pytest.raises(DiskError, match=str(tmp_path)), disk_errors(tmp_path):
         raise OSError(code, os.strerror(code))
+
+
+def test_an_output_that_is_a_file_is_refused_with_what_to_do(tmp_path: Path):
+    (tmp_path / "file").write_text("x")
+    with (
+        pytest.raises(DiskError, match="choose another --output"),
+        owned(tmp_path / "file" / "work"),
+    ):
+        pass
