@@ -179,20 +179,17 @@ class Chaos:
         self.damages += 1
 
     def _change(self) -> None:
-        """Sometimes another input or recipe: stale work must not be used again."""
-        dice = self._random.random()
-        if dice < 0.35:
+        """Another input or another recipe: stale work must not be used again."""
+        if self._random.random() < 0.5:
             path = self._random.choice(sorted(self._crawl.iterdir()))
             before = path.stat()
             other = write_crawl(self.folder / "other", 5 + self._random.randint(0, 3), 16)[-1]
             path.write_bytes(other.read_bytes())
             os.utime(path, ns=(before.st_atime_ns, before.st_mtime_ns))
-        elif dice < 0.6:
+        else:
             words = self._random.randint(20, 120)
             text = RECIPE.read_text().replace("low: 50", f"low: {words}")
             self._recipe.write_text(text)
-        else:
-            return
         self._baseline()
 
 

@@ -46,7 +46,8 @@ def key_without_input() -> None:
 
     def text_key(self: Any, this: Any, unit: Any, digests: Any, rejected: bool) -> str:
         same = curate.plan.Input(**{**curate.plan.as_json(unit.input), "identity": "same"})
-        return before(self, this, curate.plan.Unit(unit.index, same, unit.span), digests, rejected)
+        alike = curate.plan.Unit(unit.index, same, curate.plan.Span(0, 0))
+        return before(self, this, alike, digests, rejected)
 
     curate.plan.Plan.text_key = text_key
 
