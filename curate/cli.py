@@ -1,6 +1,7 @@
 """The command line: the only file that prints."""
 
 import json
+import signal
 import sys
 import time
 from collections.abc import Callable
@@ -13,7 +14,7 @@ from rich.markup import escape
 from rich.table import Table
 
 from curate import __version__, doctor, models, recipe, report, training
-from curate.errors import CurateError, RecipeError
+from curate.errors import CurateError, DiskError, InputError, RecipeError
 from curate.filter import Filter
 from curate.passes import Pass, passes
 from curate.plan import plan as make_plan
@@ -77,6 +78,8 @@ def run(  # noqa: PLR0913  # a command's options are its arguments
 
     The same command again goes on where the last run stopped; finished work is not repeated.
     """
+    if ray_address and workers == 0:
+        raise InputError("--workers 0 is without Ray; leave out --ray-address, or name workers")
     text, where = recipe.read(name)
     console = Console(stderr=True)
     job = Job(text, where, inputs, output, workers, ray_address, rejected)
@@ -97,6 +100,7 @@ def run(  # noqa: PLR0913  # a command's options are its arguments
 def _train(outcome: Outcome, output: Path, watcher: Watcher) -> bool:
     settings = outcome.plan.recipe.train
     if settings is None or not (output / "tokens").is_dir():
+        training.forget(output)
         return False
     summary = training.train(output, settings, watcher)
     outcome.seconds["train model"] = summary.seconds
@@ -177,6 +181,10 @@ def _judge(outcome: Outcome, output: Path) -> None:
     ]
     allowed = outcome.plan.recipe.max_fault_share
     problems = [f"{name}: could not be read" for name in unreadable]
+    for source in outcome.ledger["inputs"]:
+        lost = source["spans"]["faults"]
+        if source["source"] not in unreadable and lost > allowed * source["size"]:
+            problems.append(f"{source['source']}: {lost:,} of {source['size']:,} bytes are damaged")
     if entered and faults / entered > allowed:
         problems.append(
             f"{faults:,} of {entered:,} documents were quarantined, more than max_fault_share "
@@ -267,9 +275,9 @@ def _print_pass(one: Pass) -> None:
         print(f"  apply   {step.label}")
     for step in one.steps:
         print(f"  {step.label}")
-        for signal in step.stage.signals if isinstance(step.stage, Filter) else ():
-            low, high = _bound(signal.low) or "..", _bound(signal.high) or ".."
-            print(f"    {low} <= {signal.name} <= {high}")
+        for rule in step.stage.signals if isinstance(step.stage, Filter) else ():
+            low, high = _bound(rule.low) or "..", _bound(rule.high) or ".."
+            print(f"    {low} <= {rule.name} <= {high}")
     for step in one.surveys:
         print(f"  survey  {step.label}")
 
@@ -337,8 +345,14 @@ def main() -> None:
 
 
 def _guarded(command: Callable[[], Any]) -> None:
+    signal.signal(signal.SIGTERM, _terminated)
     try:
         command()
+    except (OSError, UnicodeEncodeError) as error:
+        if isinstance(error, BrokenPipeError):
+            sys.exit(0)
+        print(f"curate: {_printable(str(error))}", file=sys.stderr)
+        sys.exit(DiskError.exit_code)
     except CurateError as error:
         print(f"curate: {_printable(str(error))}", file=sys.stderr)
         if isinstance(error, RecipeError):
@@ -347,5 +361,9 @@ def _guarded(command: Callable[[], Any]) -> None:
     except KeyboardInterrupt:
         print("\nstopped; the same command goes on from here", file=sys.stderr)
         sys.exit(130)
-    except BrokenPipeError:
-        sys.exit(0)
+
+
+def _terminated(number: int, frame: object) -> None:
+    del frame
+    print("terminated; the same command goes on from here", file=sys.stderr)
+    sys.exit(128 + number)

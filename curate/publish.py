@@ -2,13 +2,24 @@
 
 import json
 import os
+import re
 import shutil
 from pathlib import Path
 from typing import Any
 
+from curate.errors import InputError
 from curate.store import disk_errors, sync_folder, write_atomic
 
 FOLDERS = ("documents", "dropped", "rejected", "tokenizer", "tokens")
+_TEMPORARY = r"\.?{}(\.\d+\.tmp)?"
+_PART = r"part-\d{5}(-pass-\d+)?\.(parquet|bin|idx|offsets\.npy|docs\.parquet)"
+OURS = re.compile(
+    r"(documents|dropped|rejected|tokens)/"
+    + _TEMPORARY.format(_PART)
+    + r"|(tokens|tokenizer)/"
+    + _TEMPORARY.format(r"(manifest\.json|tokenizer\.json|tokenizer\.tiktoken)")
+)
+OURS_BROKEN_OFF = re.compile(r"\.(manifest|ledger|recipe|run)\.(json|yaml)\.\d+\.tmp")
 
 
 def tree(output: Path, files: dict[str, Path], texts: dict[str, bytes], manifest: bytes) -> None:
@@ -55,15 +66,28 @@ def _link(source: Path, target: Path) -> None:
 
 
 def _sweep(output: Path, wanted: set[str]) -> None:
-    """Remove what an earlier recipe or input has left in our folders, and broken-off writes."""
-    for folder in FOLDERS:
-        for path in sorted((output / folder).rglob("*"), reverse=True):
-            if path.is_dir():
-                if not any(path.iterdir()):
-                    path.rmdir()
-            elif path.relative_to(output).as_posix() not in wanted:
+    """Remove what an earlier recipe or input has left, and broken-off writes; nothing of others.
+
+    Ours is what has a name that we give, in a folder of ours that is no link.
+    """
+    for folder in (output / name for name in FOLDERS):
+        if not folder.is_dir() or folder.is_symlink():
+            continue
+        for path in sorted(folder.iterdir()):
+            name = path.relative_to(output).as_posix()
+            if name not in wanted and OURS.fullmatch(name) and path.is_file():
                 path.unlink()
-        if (output / folder).is_dir() and not any((output / folder).iterdir()):
-            (output / folder).rmdir()
+        if not any(folder.iterdir()):
+            folder.rmdir()
     for path in output.glob(".*.tmp"):
-        path.unlink()
+        if OURS_BROKEN_OFF.fullmatch(path.name):
+            path.unlink()
+
+
+def refuse_foreign(output: Path) -> None:
+    """Raise InputError for a folder with files in it that no run of ours has made."""
+    if not output.is_dir() or (output / "work" / "lock").exists() or not any(output.iterdir()):
+        return
+    raise InputError(
+        f"{output.resolve()}: has files in it, and none of a run; choose a new or empty --output"
+    )

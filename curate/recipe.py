@@ -19,7 +19,9 @@ from pydantic import TypeAdapter, ValidationError
 
 from curate.errors import RecipeError
 from curate.filter import Filter
+from curate.read.html import Extract
 from curate.read.reader import Read
+from curate.schema import TEXT
 from curate.signal import Signal
 from curate.stage import Opened
 from curate.survey import Survey
@@ -123,9 +125,31 @@ def parse(text: str, where: str) -> Recipe:
         train=_section(document, "train", TrainSettings, where),
         max_fault_share=_number(document.get("max_fault_share", 0.01), f"{where}: max_fault_share"),
     )
+    _check_order(recipe, where)
     if recipe.train and not recipe.tokenizer:
         raise RecipeError(f"{where}: train needs token shards; add a `tokenizer:` section")
     return recipe
+
+
+def _check_order(recipe: Recipe, where: str) -> None:
+    """Refuse stages that read text before there is any, and a second extraction."""
+    extracted = False
+    for index, step in enumerate(recipe.steps):
+        place = f"{where}: stages[{index}]: {step.label}"
+        if isinstance(step.stage, Extract):
+            if extracted:
+                raise RecipeError(f"{place}: the text is there already; take one html.Extract away")
+            extracted = True
+        elif not extracted and _reads_text(step):
+            raise RecipeError(f"{place} needs text; put html.Extract before it (for JSONL too)")
+    if recipe.tokenizer and not extracted:
+        raise RecipeError(f"{where}: tokenizer needs text; put html.Extract into `stages:`")
+
+
+def _reads_text(step: Step) -> bool:
+    if isinstance(step.stage, Filter):
+        return any(signal.column == TEXT for signal in step.stage.signals)
+    return not step.label.startswith("url.")
 
 
 def catalogue() -> dict[str, Any]:

@@ -81,6 +81,7 @@ def run(job: Job, events: Events) -> Outcome:
     """
     started = time.perf_counter()
     recipe = parse(job.recipe, job.where)
+    publish.refuse_foreign(job.output)
     with owned(job.output / "work"):
         todo = plan(recipe, job.inputs, job.output)
         for note in todo.notes:

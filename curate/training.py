@@ -8,10 +8,12 @@ from typing import Any
 from curate.plan import PACKAGES, TRAINER, code
 from curate.recipe import settings_of
 from curate.run import Events
-from curate.store import digest, file_digest, write_atomic
+from curate.store import describe, digest, file_digest, matches, sealed, unsealed, write_atomic
 from trainer.settings import TrainSettings
 
 KEY = "key"
+SEAL = "manifest.json"
+UNSEALED = (SEAL, "metrics.jsonl", "sample.txt")  # times, and what is drawn from the model
 
 
 def train(output: Path, settings: TrainSettings, events: Events) -> Any:
@@ -22,6 +24,8 @@ def train(output: Path, settings: TrainSettings, events: Events) -> Any:
     trainer = extra("trainer.train")
     model = output / "model"
     tokens = file_digest(output / "tokens" / "manifest.json")
+    if not _whole(model):
+        shutil.rmtree(model, ignore_errors=True)
     sources = code(PACKAGES + TRAINER)
     key = digest({"tokens": tokens, "settings": settings_of(settings), "code": sources})
     if not (model / KEY).exists() or (model / KEY).read_text() != key:
@@ -39,7 +43,26 @@ def train(output: Path, settings: TrainSettings, events: Events) -> Any:
 
     summary = trainer.train(output / "tokens", model, settings, progress)
     events.end()
+    names = [path.name for path in sorted(model.iterdir()) if path.name not in UNSEALED]
+    files = {name: describe(model / name) for name in names}
+    write_atomic(model / SEAL, sealed({"files": files}))
     return summary
+
+
+def forget(output: Path) -> None:
+    """Remove the model of an earlier recipe, which the output is no longer about."""
+    if (output / "model" / KEY).exists():
+        shutil.rmtree(output / "model")
+
+
+def _whole(model: Path) -> bool:
+    """Whether a finished model is as it was sealed; one that is still in training has no seal."""
+    if not (model / SEAL).exists():
+        return True
+    seal = unsealed(model / SEAL)
+    return seal is not None and all(
+        matches(model / name, entry) for name, entry in seal["files"].items()
+    )
 
 
 def sample(model: Path, prompt: str, **how: Any) -> str:

@@ -225,7 +225,8 @@ class _Flow:
             if taken < EXCERPTS:
                 self._excerpts[label, reason] = taken + 1
                 # Scrubbed before it is cut: a cut could hide what makes an address an address.
-                text = out.column(schema.TEXT)[row].as_py()[: 4 * EXCERPT_CHARACTERS]
+                # However much the scrubbing shortens, the end of what was scrubbed is not shown.
+                text = out.column(schema.TEXT)[row].as_py()[: 100 * EXCERPT_CHARACTERS]
                 excerpts[row] = scrub_text(text)[:EXCERPT_CHARACTERS]
         return pa.array(excerpts, pa.string())
 

@@ -6,6 +6,7 @@ import os
 import urllib.parse
 from collections import Counter
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +15,9 @@ import fsspec
 from curate.errors import InputError
 from curate.read.remote import FAILURES, http_facts, is_http, store_facts
 from curate.read.source import Input, is_remote, open_regular
+
+# Size, identity, and when a local file was last changed.
+Facts = tuple[int, str, int]
 
 # What is taken from a folder. ARC is not read, but must not be passed over in silence either.
 SUFFIXES = tuple(
@@ -25,7 +29,7 @@ SUFFIXES = tuple(
 
 def find_inputs(patterns: list[str]) -> tuple[list[Input], list[str]]:
     """The inputs meant by paths, globs, folders and URLs, sorted, and notes on repeated ones."""
-    found: dict[str, tuple[int, str]] = {}
+    found: dict[str, Facts] = {}
     for pattern in patterns:
         found.update(_matches(pattern))
     if not found:
@@ -46,10 +50,10 @@ def find_inputs(patterns: list[str]) -> tuple[list[Input], list[str]]:
 def _renamed(inputs: list[Input]) -> list[Input]:
     """The inputs with names as short as they can be once the repeated ones are gone."""
     names = _names([item.uri for item in inputs])
-    return [Input(item.uri, names[item.uri], item.size, item.identity) for item in inputs]
+    return [replace(item, name=names[item.uri]) for item in inputs]
 
 
-def _matches(pattern: str) -> dict[str, tuple[int, str]]:
+def _matches(pattern: str) -> dict[str, Facts]:
     if not is_remote(pattern):
         return {path: _local_facts(path) for path in _local_paths(pattern)}
     if pattern.startswith("file://"):
@@ -72,13 +76,13 @@ def shown(url: str) -> str:
     return f"{parts.scheme}://{parts.netloc.rpartition('@')[2]}{parts.path}"
 
 
-def _http(url: str) -> dict[str, tuple[int, str]]:
+def _http(url: str) -> dict[str, Facts]:
     if "*" in url:
         raise InputError("HTTP has no listing; write the URL of each file")
-    return {url: http_facts(url)}
+    return {url: (*http_facts(url), 0)}
 
 
-def _stored(url: str) -> Iterator[tuple[str, tuple[int, str]]]:
+def _stored(url: str) -> Iterator[tuple[str, Facts]]:
     if "::" in url:
         raise InputError("chained URLs are not read; write the URL of the file itself")
     filesystem, path = fsspec.core.url_to_fs(url)
@@ -97,7 +101,7 @@ def _stored(url: str) -> Iterator[tuple[str, tuple[int, str]]]:
         raise InputError("nothing there; write a URL or glob that matches at least one file")
     for name, info in matched.items():
         full = filesystem.unstrip_protocol(name)
-        yield full, store_facts(full, info)
+        yield full, (*store_facts(full, info), 0)
 
 
 def _is_known(name: str) -> bool:
@@ -137,10 +141,12 @@ def _in_folder(folder: str) -> list[str]:
     return paths
 
 
-def _local_facts(path: str) -> tuple[int, str]:
+def _local_facts(path: str) -> Facts:
     with open_regular(path) as file:
+        # Taken before the bytes are read: whoever writes later is noticed when it is opened.
+        changed = os.fstat(file.fileno()).st_ctime_ns
         digest = hashlib.file_digest(file, "sha256")
-        return file.tell(), f"sha256:{digest.hexdigest()}"
+        return file.tell(), f"sha256:{digest.hexdigest()}", changed
 
 
 def _names(uris: list[str]) -> dict[str, str]:

@@ -29,6 +29,8 @@ class Input:
     name: str
     size: int
     identity: str  # sha256:... of a local file; etag:... or modified:... of a remote one
+    # Of a local file, in ns: a change behind our back is refused; never part of a key. 0: unknown
+    changed: int = 0
 
 
 class Span(NamedTuple):
@@ -52,7 +54,7 @@ def opened(item: Input) -> Iterator[io.RawIOBase]:
         return
     with open_regular(item.uri) as file:
         before = os.fstat(file.fileno())
-        if before.st_size != item.size:
+        if before.st_size != item.size or item.changed not in (0, before.st_ctime_ns):
             raise _changed(item.name)
         yield file
         after = os.fstat(file.fileno())

@@ -300,7 +300,7 @@ def _ranked(tallies: Any) -> list[Tally]:
 
 def _sample(row: dict[str, Any], shown: str) -> Sample:
     # Scrubbed before it is cut: a cut could hide what makes an address an address.
-    text = scrub_text(row[shown][: 8 * SAMPLE_CHARACTERS])
+    text = scrub_text(row[shown][: 100 * SAMPLE_CHARACTERS])
     value, bound = row.get(VALUE), row.get(BOUND)
     return Sample(
         id=row[ID].hex(),

@@ -77,6 +77,9 @@ ERRORS = [
     ("x: " + "[" * 30 + "]" * 30, "nested deeper"),
     ("x: !!python/object/apply:os.system [ls]", "not YAML|could not determine"),
     ("train: {steps: 1}", "needs token shards"),
+    ("stages: [exact.Exact, html.Extract]", r"stages\[0\]: exact.Exact needs text; put html"),
+    ("stages: [html.Extract, html.Extract]", "the text is there already"),
+    ("tokenizer: {}", "tokenizer needs text"),
 ]
 
 

@@ -11,6 +11,8 @@ import pyarrow.parquet as pq
 import pytest
 
 from curate.errors import BusyError, InputError
+from curate.ledger import Spans
+from curate.read.reader import Read, Span, find_inputs, read
 from curate.run import Job, Outcome, run
 from curate.store import owned
 from tests.chaos.harness import RECIPE, digest
@@ -175,7 +177,7 @@ def test_a_second_driver_on_the_same_folder_is_refused(crawl, tmp_path):
 
 def test_an_input_inside_the_output_is_refused(crawl, tmp_path):
     paths = write_crawl(tmp_path / "output" / "documents", files=1, pages=2)
-    with pytest.raises(InputError, match="inside the output"):
+    with pytest.raises(InputError, match="has files in it"):
         go(crawl, tmp_path / "output", inputs=[str(paths[0])])
 
 
@@ -186,3 +188,28 @@ def test_the_manifest_names_every_file_with_its_digest(output):
     assert {name: entry["sha256"] for name, entry in manifest["files"].items()} == {
         name: value for name, value in found.items() if name not in texts
     }
+
+
+def test_files_that_are_not_ours_are_never_touched(crawl, output, tmp_path):
+    folder = tmp_path / "home"
+    (folder / "documents").mkdir(parents=True)
+    (folder / "documents" / "thesis.txt").write_text("keep")
+    with pytest.raises(InputError, match="has files in it"):
+        go(crawl, folder)
+    go(crawl, tmp_path / "output")
+    (tmp_path / "output" / "documents" / "thesis.txt").write_text("keep")
+    (tmp_path / "output" / ".foo.tmp").write_text("keep")
+    strict = RECIPE.read_text().replace("low: 50", "low: 60")
+    go(crawl, tmp_path / "output", recipe=strict)
+    assert (folder / "documents" / "thesis.txt").read_text() == "keep"
+    assert (tmp_path / "output" / "documents" / "thesis.txt").read_text() == "keep"
+    assert (tmp_path / "output" / ".foo.tmp").read_text() == "keep"
+
+
+def test_an_input_that_is_rewritten_after_it_was_listed_is_refused(tmp_path):
+    path = tmp_path / "a.jsonl"
+    path.write_text('{"text": "before"}\n')
+    source = find_inputs([str(path)])[0][0]
+    path.write_text('{"text": "behind"}\n')
+    with pytest.raises(InputError, match="changed since"):
+        list(read(source, Span(0, source.size), Read(), Spans()))
