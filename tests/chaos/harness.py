@@ -97,6 +97,9 @@ class Chaos:
         self._baseline()
         while self.kills < kills and not self.violations:
             self._round()
+        for another_input in (True, False):  # at least once each, whatever the dice said
+            self._finish()
+            self._change(another_input)
         self._finish()
         self._zygote.close()
 
@@ -134,7 +137,7 @@ class Chaos:
             request = self._request(self._output, 0, self.mutant)
             self._end(self._zygote.run(request, kill_after=after))
         else:
-            self._change()
+            self._change(self._random.random() < 0.5)
             self._finish()
         if self._random.random() < 0.3:
             self._damage()
@@ -178,9 +181,9 @@ class Chaos:
             path.unlink()
         self.damages += 1
 
-    def _change(self) -> None:
+    def _change(self, another_input: bool) -> None:
         """Another input or another recipe: stale work must not be used again."""
-        if self._random.random() < 0.5:
+        if another_input:
             path = self._random.choice(sorted(self._crawl.iterdir()))
             before = path.stat()
             other = write_crawl(self.folder / "other", 5 + self._random.randint(0, 3), 16)[-1]
