@@ -26,7 +26,6 @@ Advance = Callable[[Task, dict[str, int]], None]
 
 ATTEMPTS = 3
 POLL_SECONDS = 0.25
-START_SECONDS = 300.0
 
 # A local Ray: nothing on the network and nothing sent home. Without the first line Ray 2.60
 # listens on all interfaces (measured); `_loopback_only` checks that it holds.

@@ -211,9 +211,7 @@ class _Run:
             self._run_and_publish(missing)
             self._events.end()
         for task in tasks:
-            for label, seconds in self._piece(task["key"])["seconds"].items():
-                spent = self._outcome.seconds.get(label, 0.0)
-                self._outcome.seconds[label] = spent + seconds
+            self._spend(task["key"])
 
     def _run_and_publish(self, missing: list[Task]) -> None:
         failed: list[CurateError] = []
@@ -275,8 +273,7 @@ class _Run:
                 seconds = {f"decide {step.label}": time.perf_counter() - started}
                 self._work.publish(key, folder, {"files": finished(folder), "seconds": seconds})
                 self._events.end()
-            for label, seconds_spent in self._piece(key)["seconds"].items():
-                self._outcome.seconds[label] = seconds_spent
+            self._spend(key)
             earlier.append(key)
             for unit in range(len(pieces)):
                 path = self._work.path(key, _unit_file(unit))
@@ -347,7 +344,7 @@ class _Run:
             seconds = {"train tokenizer": time.perf_counter() - started}
             self._work.publish(key, folder, {"files": finished(folder), "seconds": seconds})
             self._events.end()
-        self._outcome.seconds |= self._piece(key)["seconds"]
+        self._spend(key)
         return key
 
     def _token_manifest(
@@ -413,9 +410,7 @@ class _Run:
         }
 
     def _publish(self, texts: dict[str, bytes]) -> None:
-        files = {}
-        for name, path in self._files.items():
-            files[name] = self._entry(path)
+        files = {name: self._entry(path) for name, path in self._files.items()}
         manifest = {
             "format": FORMAT,
             "version": __version__,
@@ -437,6 +432,11 @@ class _Run:
 
     def _digest(self, path: Path) -> str:
         return str(self._entry(path)["sha256"])
+
+    def _spend(self, key: str) -> None:
+        """Add the time that a piece took when it was made."""
+        for label, seconds in self._piece(key)["seconds"].items():
+            self._outcome.seconds[label] = self._outcome.seconds.get(label, 0.0) + seconds
 
     def _piece(self, key: str) -> Manifest:
         piece = self._work.find(key)

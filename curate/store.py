@@ -105,6 +105,15 @@ def matches(path: Path, entry: dict[str, Any]) -> bool:
     return same_size and file_digest(path) == entry["sha256"]
 
 
+def intact(path: Path) -> dict[str, Any] | None:
+    """A manifest, if every file that it names beside it has its size and digest; else None."""
+    manifest = unsealed(path)
+    if manifest is None:
+        return None
+    named = manifest["files"].items()
+    return manifest if all(matches(path.parent / name, entry) for name, entry in named) else None
+
+
 def finished(folder: Path) -> dict[str, dict[str, Any]]:
     """Sync every file of a scratch folder to the disk and describe it: the worker's last act."""
     with disk_errors(folder):
@@ -147,12 +156,8 @@ class WorkFolder:
         """The manifest of a piece whose every file still has its size and digest, else None."""
         if key in self._trusted:
             return self._trusted[key]
-        manifest = unsealed(self.path(key, "piece.json"))
+        manifest = intact(self.path(key, "piece.json"))
         if manifest is None:
-            return None
-        if not all(
-            matches(self.path(key, name), entry) for name, entry in manifest["files"].items()
-        ):
             return None
         self._trusted[key] = manifest
         return manifest

@@ -8,7 +8,7 @@ from typing import Any
 from curate.plan import PACKAGES, TRAINER, code
 from curate.recipe import settings_of
 from curate.run import Events
-from curate.store import describe, digest, file_digest, matches, sealed, unsealed, write_atomic
+from curate.store import describe, digest, file_digest, intact, sealed, write_atomic
 from trainer.settings import TrainSettings
 
 KEY = "key"
@@ -38,7 +38,7 @@ def train(output: Path, settings: TrainSettings, events: Events) -> Any:
 
     def progress(state: Any) -> None:
         nonlocal done
-        events.advance({"steps": state.step - done, "loss": 0})
+        events.advance({"steps": state.step - done})
         done = state.step
 
     summary = trainer.train(output / "tokens", model, settings, progress)
@@ -57,12 +57,7 @@ def forget(output: Path) -> None:
 
 def _whole(model: Path) -> bool:
     """Whether a finished model is as it was sealed; one that is still in training has no seal."""
-    if not (model / SEAL).exists():
-        return True
-    seal = unsealed(model / SEAL)
-    return seal is not None and all(
-        matches(model / name, entry) for name, entry in seal["files"].items()
-    )
+    return not (model / SEAL).exists() or intact(model / SEAL) is not None
 
 
 def sample(model: Path, prompt: str, **how: Any) -> str:

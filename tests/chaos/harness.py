@@ -79,7 +79,6 @@ class Chaos:
     kills: int = 0
     rounds: int = 0
     damages: int = 0
-    repeated: int = 0
     violations: list[str] = field(default_factory=list)
 
     def __post_init__(self) -> None:
