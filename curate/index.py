@@ -1,4 +1,9 @@
-"""Where words, lines and paragraphs of texts lie: cut once, shared by all signals."""
+"""Where words, lines and paragraphs of texts lie: cut once, shared by all signals.
+
+Words are those that white space separates, or those that somebody else has found: curate/words.py.
+"""
+
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -160,15 +165,28 @@ def _find_repeats(
 
 
 @helper
-def _cut(index: Index, places: Places) -> None:
-    """Fill an index whose arrays are long enough."""
+def _measure_words(text: Bytes, words: Spans, first: int, last: int) -> int:
+    """Count the characters of words that have their places, hash them, and return where they end."""
+    for word in range(first, last):
+        start, end = words.starts[word], words.ends[word]
+        words.characters[word] = characters(text, start, end)
+        words.hashes[word] = hash_bytes(text, start, end)
+    return last
+
+
+@helper
+def _cut(index: Index, places: Places, known: bool) -> None:
+    """Fill an index whose arrays are long enough; `known` says whether words have their places."""
     data, offsets = index.text
     word, line, paragraph = 0, 0, 0
     for row in range(len(offsets) - 1):
         text = data[offsets[row] : offsets[row + 1]]
         index.characters[row] = characters(text, 0, len(text))
         first_word, first_line = word, line
-        word = _cut_words(text, index.words, word)
+        if known:
+            word = _measure_words(text, index.words, word, index.word_offsets[row + 1])
+        else:
+            word = _cut_words(text, index.words, word)
         line = _cut_lines(text, index.lines, line)
         own = Spans(
             index.lines.starts[first_line:line],
@@ -197,26 +215,41 @@ def _trimmed(spans: Spans, offsets: Offsets) -> Spans:
     return Spans(*(frozen(array[: offsets[-1]]) for array in spans))
 
 
-def index(text: View) -> Index:
-    """The index of a column of texts."""
-    words, newlines, longest = _room(text)
+class WordPlaces(NamedTuple):
+    """Where words lie in the bytes of their texts: those of row i from offsets[i] on."""
+
+    starts: Offsets
+    ends: Offsets
+    offsets: Offsets
+
+
+def index(text: View, words: WordPlaces | None = None) -> Index:
+    """The index of a column of texts; words are what white space separates, or those given."""
+    count, newlines, longest = _room(text)
     rows = len(text.offsets) - 1
     lines = newlines + rows
+    if words is not None:
+        longest += int(np.max(np.diff(words.offsets), initial=0))
+        count = len(words.starts)
     filled = Index(
         text=text,
         characters=np.zeros(rows, np.int32),
-        words=_spans(words),
+        words=_spans(count),
         word_offsets=np.zeros(rows + 1, np.int32),
         lines=_spans(lines),
         line_offsets=np.zeros(rows + 1, np.int32),
         paragraphs=_spans(lines),
         paragraph_offsets=np.zeros(rows + 1, np.int32),
-        repeats=np.empty(words, np.uint8),
+        repeats=np.empty(count, np.uint8),
         slots=np.empty(4 * max(longest, 1), np.int32),
         counts=np.empty(longest, np.int32),
         keys=np.empty(longest, np.uint64),
     )
-    _cut(filled, np.empty(longest, np.uint32))
+    if words is not None:
+        filled.words.starts[:] = words.starts
+        filled.words.ends[:] = words.ends
+        filled.word_offsets[:] = words.offsets
+    _cut(filled, np.empty(longest, np.uint32), words is not None)
     return filled._replace(
         characters=frozen(filled.characters),
         words=_trimmed(filled.words, filled.word_offsets),

@@ -9,7 +9,7 @@ import math
 import pkgutil
 import typing
 from collections.abc import Hashable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -17,6 +17,7 @@ from typing import Any
 import yaml
 from pydantic import TypeAdapter, ValidationError
 
+from curate.bounds import table
 from curate.errors import RecipeError
 from curate.filter import Filter
 from curate.read.html import Extract
@@ -25,6 +26,7 @@ from curate.schema import TEXT
 from curate.signal import Signal
 from curate.stage import Opened
 from curate.survey import Survey
+from curate.words import Words
 from tokenizer.train import Train
 from trainer.settings import TrainSettings
 
@@ -32,6 +34,7 @@ from trainer.settings import TrainSettings
 HOMES = ("filters", "curate.read", "curate.dedup")
 MAX_BYTES = 256 * 1024
 MAX_DEPTH = 20
+FILTER_KEYS = ("words", "by_language")
 KEYS = ("name", "about", "source", "read", "stages", "tokenizer", "train", "max_fault_share")
 
 
@@ -87,10 +90,18 @@ def describe(step: Step) -> dict[str, Any]:
             "high": signal.high if math.isfinite(signal.high) else None,
             "about": signal.about,
             "source": signal.source,
+            "words": dataclasses.asdict(signal.words) if signal.column else None,
+            "by_language": _table(signal),
         }
         for signal in step.stage.signals
     ]
     return {"name": step.label, "kind": kind, "settings": {}, "signals": signals}
+
+
+def _table(signal: Signal) -> dict[str, str] | None:
+    if signal.by_language is None:
+        return None
+    return {"table": signal.by_language.table, "sha256": signal.by_language.digest}
 
 
 def settings_of(stage: Any) -> dict[str, Any]:
@@ -267,9 +278,16 @@ def _step(item: Any, where: str) -> Step:
 
 
 def _filter(settings: Any, where: str) -> Step:
+    """A filter from a list of signals, or from such a list and what holds for all of them."""
+    if isinstance(settings, dict):
+        _known(settings, ("signals", *FILTER_KEYS), f"{where}: filter")
+        listed = settings.get("signals")
+        shared = {key: settings[key] for key in FILTER_KEYS if key in settings}
+    else:
+        listed, shared = settings, {}
     signals = [
-        _signal(item, f"{where}: filter[{index}]")
-        for index, item in enumerate(_list(settings, f"{where}: filter"))
+        _signal(item, shared, f"{where}: filter[{index}]")
+        for index, item in enumerate(_list(listed, f"{where}: filter"))
     ]
     if not signals:
         raise RecipeError(f"{where}: a filter needs at least one signal")
@@ -281,25 +299,51 @@ def _filter(settings: Any, where: str) -> Step:
     return Step(f"filter {'+'.join(families)}", Filter(tuple(signals)))
 
 
-def _signal(item: Any, where: str) -> Signal:
+def _signal(item: Any, shared: dict[str, Any], where: str) -> Signal:
     if isinstance(item, str):
-        name, bounds = item, None
+        name, settings = item, None
     elif isinstance(item, dict) and len(item) == 1:
-        ((name, bounds),) = item.items()
+        ((name, settings),) = item.items()
     else:
         raise RecipeError(f"{where}: write one signal, or one signal with its bounds, not {item!r}")
     signal = _named(name, where, "signal")
+    where = f"{where}: {name}"
     if not isinstance(signal, Signal):
-        raise RecipeError(f"{where}: {name} is a stage, not a signal; list it under `stages:`")
-    if bounds is None:
-        return signal
-    bounds = _mapping(bounds, f"{where}: {name}")
-    _known(bounds, ("low", "high"), f"{where}: {name}")
-    low = _bound(bounds, "low", signal.low, f"{where}: {name}")
-    high = _bound(bounds, "high", signal.high, f"{where}: {name}")
+        raise RecipeError(f"{where} is a stage, not a signal; list it under `stages:`")
+    given = _mapping({} if settings is None else settings, where)
+    _known(given, ("low", "high", *FILTER_KEYS), where)
+    low = _bound(given, "low", signal.low, where)
+    high = _bound(given, "high", signal.high, where)
     if low > high:
-        raise RecipeError(f"{where}: {name}: low {low:g} is above high {high:g}: nothing can pass")
-    return signal.within(low, high)
+        raise RecipeError(f"{where}: low {low:g} is above high {high:g}: nothing can pass")
+    return _adapted(signal.within(low, high), shared, given, where)
+
+
+def _adapted(signal: Signal, shared: dict[str, Any], given: dict[str, Any], where: str) -> Signal:
+    """The signal with its words and its bounds by language; what all share is a default."""
+    if "by_language" in given or "by_language" in shared:
+        name = given.get("by_language", shared.get("by_language"))
+        bounds = table(_typed(str, name, f"{where}: by_language"))
+        if "by_language" in given and signal.name not in bounds:
+            near = _nearest(signal.name, [*bounds])
+            raise RecipeError(f"{where}: by_language: {name} has no column {signal.name}{near}")
+        # Bounds that the recipe itself gives hold for all languages.
+        if "by_language" in given or not {"low", "high"} & set(given):
+            signal = replace(signal, by_language=bounds.get(signal.name))
+    if "words" in given or ("words" in shared and signal.words == Words()):
+        signal = signal.over(_words(given.get("words", shared.get("words")), f"{where}: words"))
+    return signal
+
+
+def _words(given: Any, where: str) -> Words:
+    if isinstance(given, str):
+        given = {"default": given}
+    ways = {key: _typed(str, way, where) for key, way in _mapping(given, where).items()}
+    default = ways.pop("default", "space")
+    try:
+        return Words(default, tuple(sorted(ways.items())))
+    except RecipeError as error:
+        raise RecipeError(f"{where}: {error}") from error
 
 
 def _bound(bounds: dict[str, Any], key: str, default: float, where: str) -> float:
