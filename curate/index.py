@@ -166,7 +166,7 @@ def _find_repeats(
 
 @helper
 def _measure_words(text: Bytes, words: Spans, first: int, last: int) -> int:
-    """Count the characters of words that have their places, hash them, and return where they end."""
+    """Count the characters of words that have their places, hash them, return where they end."""
     for word in range(first, last):
         start, end = words.starts[word], words.ends[word]
         words.characters[word] = characters(text, start, end)

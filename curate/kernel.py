@@ -19,6 +19,10 @@ from numba import types
 from curate.column import Bytes, Hashes, Numbers, Offsets, View
 
 
+# Files whose helpers kernels of other files may use.
+SHARED = ("kernel.py", "utf8.py", "hashing.py", "sentences.py", "ngrams.py")
+
+
 def cache_folder() -> Path:
     """Where compiled kernels are kept, named after the sources that numba's own check overlooks.
 
@@ -27,9 +31,9 @@ def cache_folder() -> Path:
     only, and tables from these text files.
     """
     here = Path(__file__).parent
-    names = ("kernel.py", "utf8.py", "hashing.py", "sentences.py", "letters.txt")
+    names = (*SHARED, "letters.txt")
     shared = [here / name for name in names]
-    tables = (here.parent / "filters" / "lists").glob("*.txt")
+    tables = (here.parent / "filters" / "lists").glob("**/*.txt")
     key = hashlib.sha256(numba.__version__.encode())
     for source in [*shared, *sorted(tables)]:
         key.update(source.read_bytes() if source.exists() else b"")

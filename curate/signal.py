@@ -5,8 +5,8 @@
         '''Characters per word; undefined without words.'''
 
 The number is kept as a column under the signal's name. Both bounds are inclusive; a number that is
-undefined (NaN) lies within none, but a signal without bounds refuses nothing. Words are what white space separates unless `words` names another
-way to cut them (curate/words.py).
+undefined (NaN) lies within none, but a signal without bounds refuses nothing. Words are what white
+space separates unless `words` names another way to cut them (curate/words.py).
 """
 
 import importlib
@@ -60,7 +60,8 @@ class Signal:
 
     def bounds(self, languages: pa.Array | None, rows: int) -> tuple[Numbers, Numbers]:
         """The low and the high bound of every row, which may depend on its language."""
-        low, high = np.full(rows, self.low), np.full(rows, self.high)
+        low = np.full(rows, self.low, np.float64)
+        high = np.full(rows, self.high, np.float64)
         if self.by_language is not None:
             if languages is None:
                 raise RecipeError(f"{self.name}: bounds by language, but no stage before tells it")

@@ -42,10 +42,16 @@ def test_every_number_is_kept_also_of_documents_that_are_dropped():
 
 
 def test_an_undefined_number_is_never_kept():
-    stage = Filter((gopher.mean_word_length.within(),))
+    stage = Filter((gopher.mean_word_length.within(low=0),))
     marked = stage(batch([""]))
     assert marked["dropped_by"].to_pylist() == ["gopher.mean_word_length"]
     assert math.isnan(marked["value"].to_pylist()[0])
+
+
+def test_a_signal_without_bounds_only_measures():
+    marked = Filter((gopher.mean_word_length.within(),))(batch(["", "word"]))
+    assert "dropped_by" not in marked.schema.names
+    assert math.isnan(marked["gopher.mean_word_length"].to_pylist()[0])
 
 
 def test_an_earlier_verdict_stays():
