@@ -8,11 +8,10 @@ inclusive: it removes what exceeds them.
 
 import math
 
-import numpy as np
-
 from curate.column import Hashes, Offsets
-from curate.hashing import SEED, clear, first_seen, join
+from curate.hashing import clear, first_seen
 from curate.kernel import Document, inlined
+from curate.ngrams import gram, gram_characters, room_for_repeated, top_gram
 from curate.signal import signal
 
 
@@ -77,61 +76,14 @@ def duplicate_line_characters(document: Document) -> float:
 
 
 @inlined
-def _gram(hashes: Hashes, word: int, size: int) -> np.uint64:
-    hashed = SEED
-    for place in range(word, word + size):
-        hashed = join(hashed, hashes[place])
-    return hashed
-
-
-@inlined
-def _characters(sizes: Offsets, word: int, size: int) -> int:
-    characters = 0
-    for place in range(word, word + size):
-        characters += sizes[place]
-    return characters
-
-
-@inlined
-def _room(document: Document, size: int) -> int:
-    """An emptied table for the n-grams that occur twice; its size less one, or -1 without any."""
-    repeated = 0
-    for longest in document.repeats:
-        repeated += longest >= size
-    return clear(document.slots, repeated) if repeated > 0 else -1
-
-
-@inlined
-def _top_gram(document: Document, size: int) -> tuple[int, int]:
-    """Where the most frequent n-gram begins (of several the first), and how often it occurs.
-
-    The index knows which words begin an n-gram that occurs again, so only these are hashed.
-    """
-    mask = _room(document, size)
-    if mask < 0:
-        return 0, 1
-    keys, counts, repeats = document.keys, document.counts, document.repeats
-    for word in range(len(repeats)):
-        if repeats[word] >= size:
-            keys[word] = _gram(document.words.hashes, word, size)
-            counts[word] = 0
-            counts[first_seen(keys, word, document.slots, mask)] += 1
-    top, most = 0, 0
-    for word in range(len(repeats)):
-        if repeats[word] >= size and counts[word] > most:
-            top, most = word, counts[word]
-    return top, most
-
-
-@inlined
 def _top_share(document: Document, size: int) -> float:
     if document.characters == 0:
         return math.nan
     if len(document.words.hashes) < size:
         return 0.0
-    word, count = _top_gram(document, size)
+    word, count = top_gram(document, size)
     # The words of an n-gram are joined by one space.
-    length = _characters(document.words.characters, word, size) + size - 1
+    length = gram_characters(document.words.characters, word, size) + size - 1
     return length * count / document.characters
 
 
@@ -162,16 +114,16 @@ def _duplicate_share(document: Document, size: int) -> float:
     """
     if document.characters == 0:
         return math.nan
-    mask = _room(document, size)
+    mask = room_for_repeated(document, size)
     if mask < 0:
         return 0.0
     keys, repeats = document.keys, document.repeats
     found, word = 0, 0
     while word < len(repeats):
         if repeats[word] >= size:
-            keys[word] = _gram(document.words.hashes, word, size)
+            keys[word] = gram(document.words.hashes, word, size)
             if first_seen(keys, word, document.slots, mask) != word:
-                found += _characters(document.words.characters, word, size)
+                found += gram_characters(document.words.characters, word, size)
                 word += size
                 continue
         word += 1
