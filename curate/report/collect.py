@@ -15,6 +15,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
+from curate.books import read_ledger, read_recipe, read_times
 from curate.column import Numbers
 from curate.errors import ShardError
 from curate.ledger import Spans, StageLedger
@@ -52,8 +53,9 @@ def collect(folder: Path, samples: int = 3, times: bool = True) -> Report:
     Without samples there is no text, no URL and no model sample in it. Times are left out on
     request: all else is the same for every run of the same recipe over the same input.
     """
-    ledger = read_json(folder / "ledger.json")
-    recipe = read_json(folder / "recipe.json")
+    ledger = read_ledger(folder / "ledger.json")
+    recipe = read_recipe(folder / "recipe.json")
+    run = folder / "run.json"
     report = Report(
         recipe=recipe,
         stages=_stages(ledger["stages"]),
@@ -62,7 +64,7 @@ def collect(folder: Path, samples: int = 3, times: bool = True) -> Report:
         reasons=_reasons(ledger["stages"], recipe),
         signals=_signals(recipe),
         losses=_losses(folder / "model" / "metrics.jsonl"),
-        times=read_json(folder / "run.json") if times and (folder / "run.json").exists() else {},
+        times=read_times(run) if times and run.exists() else {},
     )
     written = folder / "model" / "sample.txt"
     if samples and written.exists():
@@ -76,17 +78,6 @@ def collect(folder: Path, samples: int = 3, times: bool = True) -> Report:
             reading.add(table, kept=False)
     reading.finish()
     return report
-
-
-def read_json(path: Path) -> dict[str, Any]:
-    """A JSON file of a run; raises ShardError where it is missing or damaged."""
-    try:
-        value: dict[str, Any] = json.loads(path.read_bytes())
-    except FileNotFoundError as error:
-        raise ShardError(f"{path}: not there; is {path.parent} the output of a run?") from error
-    except ValueError as error:
-        raise ShardError(f"{path}: not JSON: {error}") from error
-    return value
 
 
 def _stages(entries: list[dict[str, Any]]) -> list[tuple[str, StageLedger]]:

@@ -10,8 +10,9 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
+from curate.books import read_ledger, read_recipe
 from curate.errors import InputError, ShardError
-from curate.report.collect import STAGE, read_json
+from curate.report.collect import STAGE
 from curate.schema import BOUND, DROPPED_BY, ID, QUARANTINED, TEXT, URL, VALUE
 from tokenizer.shards import load_offsets
 
@@ -80,12 +81,15 @@ def explain(folder: Path, identity: str) -> Journey:
 
     Raises InputError where none or several match.
     """
-    ledger, recipe = read_json(folder / "ledger.json"), read_json(folder / "recipe.json")
+    ledger, recipe = read_ledger(folder / "ledger.json"), read_recipe(folder / "recipe.json")
     found = _one(folder, identity)
     values = found.values
     kept = found.file.parent.name == "documents"
     size = values.pop(TEXT, None)
-    steps = _steps([stage["name"] for stage in ledger["stages"]], recipe, values, kept)
+    stages = [stage["name"] for stage in ledger["stages"]]
+    if not kept and values[STAGE] not in stages:
+        raise ShardError(f"{found.file}: a stage {values[STAGE]!r} that the ledger does not have")
+    steps = _steps(stages, recipe, values, kept)
     personal = {
         name.removeprefix("pii_"): value
         for name, value in values.items()

@@ -213,3 +213,14 @@ def test_a_terminal_cannot_be_steered_by_a_file_name(recipe, tmp_path):
     done = run(recipe, path, output=tmp_path / "o")
     assert "\x1b]0;" not in done.stderr + done.stdout
     assert (tmp_path / "o" / "ledger.json").exists()
+
+
+def test_a_report_on_an_edited_ledger_is_a_clear_error(recipe, tmp_path):
+    write_crawl(tmp_path / "crawl", files=1, pages=4)
+    run(recipe, tmp_path / "crawl", output=tmp_path / "o")
+    ledger = tmp_path / "o" / "ledger.json"
+    ledger.write_text(ledger.read_text().replace('"documents": 4', '"documents": "four"', 1))
+    done = curate("report", tmp_path / "o")
+    assert done.returncode == 2
+    assert "ledger.json: not as a run writes it: inputs.0" in done.stderr
+    assert "Traceback" not in done.stderr
