@@ -18,9 +18,11 @@ from numba import types
 
 from curate.column import Bytes, Hashes, Numbers, Offsets, View
 
-
 # Files whose helpers kernels of other files may use.
-SHARED = ("kernel.py", "utf8.py", "hashing.py", "sentences.py", "ngrams.py", "properties.py")
+SHARED = (
+    *("kernel.py", "utf8.py", "hashing.py", "sentences.py", "ngrams.py", "properties.py"),
+    *("word_break.py", "unicode_words.py", "phrases.py", "special.py"),
+)
 
 
 def cache_folder() -> Path:
@@ -31,7 +33,7 @@ def cache_folder() -> Path:
     only, and tables from these text files.
     """
     here = Path(__file__).parent
-    names = (*SHARED, "letters.txt", "properties.txt")
+    names = (*SHARED, "letters.txt", "properties.txt", "special.txt", "word_break.txt")
     shared = [here / name for name in names]
     tables = (here.parent / "filters" / "lists").glob("**/*.txt")
     key = hashlib.sha256(numba.__version__.encode())

@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 
+from curate.column import Bytes
 from curate.kernel import inlined
 
 # As `str.isupper` of one character; as `islower` or `istitle` and not `isupper`; as `isalnum`;
@@ -19,12 +20,17 @@ _PAGE = 128  # characters; with 64 or 256 both tables together are larger
 
 
 def _tables(path: Path) -> tuple[Any, Any]:
-    """For each page of characters where its properties are, and the properties of such pages."""
+    """The properties of all characters, as two tables."""
     every = np.zeros(0x110000, np.uint8)
     for line in path.read_text(encoding="utf-8").splitlines()[1:]:
         span, signs = line.split(" ")
         first, _, last = span.partition("-")
         every[int(first, 16) : int(last or first, 16) + 1] = sum(_SIGNS[sign] for sign in signs)
+    return paged(every)
+
+
+def paged(every: Bytes) -> tuple[Any, Any]:
+    """A table of all 0x110000 code points as two: where a page is, and the pages that differ."""
     pages = [every[at : at + _PAGE].tobytes() for at in range(0, len(every), _PAGE)]
     different = {page: number for number, page in enumerate(dict.fromkeys(pages))}
     where = np.array([different[page] * _PAGE for page in pages], np.uint16)
@@ -44,5 +50,5 @@ def properties(code: int) -> int:
 
 @inlined
 def is_word(code: int) -> bool:
-    """Whether the character is one of words, as `\\w` matches: alphanumeric, or the underscore."""
+    """Whether regular expressions take it for part of a word: alphanumeric, or an underscore."""
     return code == 95 or properties(code) & ALPHANUMERIC != 0

@@ -9,7 +9,10 @@ from curate.column import Offsets, view
 from curate.errors import RecipeError
 from curate.index import WordPlaces, index
 from curate.kernel import Index
+from curate.normalised import normalised
 from curate.schema import LANGUAGE, Batch
+from curate.special import stripped
+from curate.wordpunct import wordpunct
 
 Cut = Callable[[Batch, str], Index]  # of a batch and the column to cut
 
@@ -19,7 +22,12 @@ def space(batch: Batch, column: str) -> Index:
     return index(view(batch.column(column)))
 
 
-CUTS: dict[str, Cut] = {"space": space}
+CUTS: dict[str, Cut] = {
+    "space": space,
+    "wordpunct": wordpunct,
+    "normalised": normalised,
+    "stripped": stripped,
+}
 
 
 @dataclass(frozen=True)
