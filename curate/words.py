@@ -12,6 +12,7 @@ from curate.kernel import Index
 from curate.normalised import normalised
 from curate.schema import LANGUAGE, Batch
 from curate.special import stripped
+from curate.unicode_words import unicode, unicode_alphanumeric
 from curate.wordpunct import wordpunct
 
 Cut = Callable[[Batch, str], Index]  # of a batch and the column to cut
@@ -27,6 +28,8 @@ CUTS: dict[str, Cut] = {
     "wordpunct": wordpunct,
     "normalised": normalised,
     "stripped": stripped,
+    "unicode": unicode,
+    "unicode_alphanumeric": unicode_alphanumeric,
 }
 
 
