@@ -20,7 +20,15 @@ from curate.column import Bytes, Hashes, Numbers, Offsets, View
 
 # Files whose helpers kernels of other files may use.
 SHARED = (
-    *("kernel.py", "utf8.py", "hashing.py", "sentences.py", "ngrams.py", "properties.py"),
+    *(
+        "kernel.py",
+        "utf8.py",
+        "hashing.py",
+        "eight.py",
+        "sentences.py",
+        "ngrams.py",
+        "properties.py",
+    ),
     *("word_break.py", "unicode_words.py", "phrases.py", "special.py"),
 )
 
@@ -69,14 +77,14 @@ def inlined(function: Function) -> Function:
     return cast(Function, numba.njit(cache=True, inline="always", error_model="numpy")(function))
 
 
-
 def borrowing(function: Any) -> Any:
     """A helper that only borrows its arrays: it counts no references to them, and makes none.
 
     What it calls must be inlined. Where arrays are taken out of tuples word by word, fastText's
     sums were taken 1.3 to 1.6 times as fast as with the counting.
     """
-    return numba.njit(cache=True, nogil=True, error_model="numpy", _nrt=False)(function)
+    options: Any = {"cache": True, "nogil": True, "error_model": "numpy", "_nrt": False}
+    return numba.njit(**options)(function)
 
 
 class Spans(NamedTuple):
@@ -97,9 +105,15 @@ class Document(NamedTuple):
     lines: Spans  # separated by "\n"; a text has one more line than newlines
     paragraphs: Spans  # of the stripped text, separated by two newlines or more
     repeats: Bytes  # for each word the largest n <= 10 whose n words from here occur elsewhere too
+    rows: int  # lines of `str.splitlines`, blank ones too
+    heads: Offsets  # the first word of each of these lines that has any
+    traits: Bytes  # for each word LETTER if it has a letter, WIDE if it is not ASCII alone
     slots: Offsets  # at least twice as long as there are words or lines
     counts: Offsets
     keys: Hashes
+
+
+LETTER, WIDE = 1, 2
 
 
 class Index(NamedTuple):
@@ -114,6 +128,10 @@ class Index(NamedTuple):
     paragraphs: Spans
     paragraph_offsets: Offsets
     repeats: Bytes
+    rows: Offsets
+    heads: Offsets
+    head_offsets: Offsets
+    traits: Bytes
     slots: Offsets
     counts: Offsets
     keys: Hashes
@@ -131,6 +149,7 @@ _SPANS = types.NamedTuple([_OFFSETS, _OFFSETS, _OFFSETS, _array(types.uint64)], 
 _DOCUMENT = types.NamedTuple(
     [
         *(_array(types.uint8), types.int32, _SPANS, _SPANS, _SPANS, _array(types.uint8)),
+        *(types.int32, _OFFSETS, _array(types.uint8)),
         *(_array(types.int32, mutable=True), _array(types.int32, mutable=True)),
         _array(types.uint64, mutable=True),
     ],
@@ -175,6 +194,9 @@ def _drive(measure: Any, index: Index, numbers: Numbers) -> None:
                 _pieces(index.lines, line, next_line),
                 _pieces(index.paragraphs, first, last),
                 index.repeats[word:next_word],
+                int(index.rows[row]),
+                index.heads[index.head_offsets[row] : index.head_offsets[row + 1]],
+                index.traits[word:next_word],
                 index.slots,
                 index.counts,
                 index.keys,

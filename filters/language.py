@@ -8,12 +8,14 @@ import difflib
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from typing import ClassVar
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 
 from curate import models
-from curate.column import Numbers
+from curate.column import Numbers, view
 from curate.errors import RecipeError
 from curate.schema import LANGUAGE, LANGUAGE_SCORE, TEXT, Batch
 from curate.stage import Stage, mark, with_column
@@ -31,6 +33,8 @@ class Identify:
     model: str = "lid.176"  # a name that `curate models list` shows, or a path
     keep: tuple[str, ...] = ()  # empty: all languages
     low: float = 0.65
+    judged_from: ClassVar = (LANGUAGE, LANGUAGE_SCORE)
+    judged_by: ClassVar = ("keep", "low")
 
     def __post_init__(self) -> None:
         if not 0 <= self.low <= 1:
@@ -52,8 +56,15 @@ class Identify:
         languages, scores = language_of(batch.column(TEXT), model)
         batch = with_column(batch, LANGUAGE, pa.array(languages, pa.string()))
         batch = with_column(batch, LANGUAGE_SCORE, pa.array(scores, pa.float64()))
+        return self.judge(batch)
+
+    def judge(self, batch: Batch) -> Batch:
+        """The batch with the verdicts that its languages and scores call for."""
+        languages = batch.column(LANGUAGE)
+        scores = batch.column(LANGUAGE_SCORE).to_numpy(zero_copy_only=False)
         if self.keep:
-            unwanted = np.array([language not in self.keep for language in languages], np.bool_)
+            wanted = pc.is_in(languages, value_set=pa.array(self.keep, pa.string()))
+            unwanted = ~wanted.to_numpy(zero_copy_only=False)
             batch = mark(batch, unwanted, "language.unwanted", value=scores)
         # Not "below", so that NaN is dropped as well.
         uncertain = ~(scores >= self.low)
@@ -62,14 +73,8 @@ class Identify:
 
 def language_of(texts: pa.Array, model: FastText) -> tuple[list[str], Numbers]:
     """The first label of every text and its probability; `und` and NaN without words."""
-    probabilities = model.probabilities(texts)
-    if len(probabilities) == 0:
-        return [], np.empty(0)
-    silent = np.isnan(probabilities[:, 0])
-    first = np.argmax(probabilities, axis=1)
-    scores = np.round(probabilities[np.arange(len(first)), first].astype(np.float64), DECIMALS)
-    languages = [model.labels[label] for label in first.tolist()]
-    for row in np.flatnonzero(silent).tolist():
-        languages[row] = UNDETERMINED
-    # The library's sum of logarithms can exceed a probability of 1 by its rounding.
-    return languages, np.minimum(scores, 1.0)
+    labels, scores = model.best(view(texts))
+    names = [*model.labels, UNDETERMINED]  # the last one for -1
+    languages = [names[label] for label in labels[:, 0].tolist()]
+    certain: Numbers = np.round(scores[:, 0].astype(np.float64), DECIMALS)
+    return languages, certain

@@ -13,6 +13,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from curate import schema
+from curate.column import view
 from curate.errors import ModelError, RecipeError
 from filters.fasttext_model import FastText
 from filters.language import UNDETERMINED, Identify, language_of
@@ -94,7 +95,9 @@ def test_every_probability_is_the_libraries(ours, library):
     expected = {
         label.removeprefix("__label__"): value for label, value in zip(labels, values, strict=True)
     }
-    found = dict(zip(ours.labels, ours.probabilities(pa.array([text]))[0].tolist(), strict=True))
+    found = dict(
+        zip(ours.labels, ours.probabilities(view(pa.array([text])))[0].tolist(), strict=True)
+    )
     # The library leaves out what it does not follow to the end, as below .00001.
     assert len(found) == 176 and len(expected) > 20
     assert all(abs(found[label] - expected.get(label, 0)) < 1e-4 for label in found)
@@ -104,7 +107,7 @@ def test_a_model_of_word_pairs_that_is_not_compressed_agrees_as_well(shared):
     path = shared / "models" / "ft_pang_lee_supervised.bin"
     ours, library = FastText.load(path), fasttext.load_model(str(path))
     texts = ["a good film", "bad bad bad", "unheard words entirely", "the plot is not a plot"]
-    found = ours.probabilities(pa.array(texts))
+    found = ours.probabilities(view(pa.array(texts)))
     for row, text in enumerate(texts):
         for label, value in zip(*library.predict(text, k=-1), strict=True):
             column = ours.labels.index(label.removeprefix("__label__"))
@@ -124,7 +127,7 @@ def test_trained_here_with_word_n_grams_and_every_loss_it_agrees(tmp_path):
         library.save_model(str(tmp_path / "model.bin"))
         ours = FastText.load(tmp_path / "model.bin")
         texts = ["alpha beta beta unknown", "zeta", "gamma delta epsilon alpha"]
-        found = ours.probabilities(pa.array(texts))
+        found = ours.probabilities(view(pa.array(texts)))
         for row, text in enumerate(texts):
             for label, value in zip(*library.predict(text, k=-1), strict=True):
                 column = ours.labels.index(label.removeprefix("__label__"))
