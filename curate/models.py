@@ -16,6 +16,8 @@ from pathlib import Path
 
 from curate.errors import ModelError
 
+LANGUAGE = "{language}"  # in a model's name: one file for each language
+
 
 @dataclass(frozen=True)
 class Model:
@@ -81,6 +83,22 @@ def model_path(name: str) -> Path:
     if not path.is_file():
         raise ModelError(f"{name}: no such file, and {_unknown(name)}")
     return _checked(path, pin.lower(), "correct the pin or the file") if pin else path
+
+
+def model_files(name: str) -> dict[str, Path]:
+    """The files of a model by language, where its name holds {language}; else one, under ""."""
+    if LANGUAGE not in name:
+        return {"": model_path(name)}
+    given = Path(name).expanduser()
+    before, _, after = given.name.partition(LANGUAGE)
+    found = {
+        path.name[len(before) : len(path.name) - len(after)]: path
+        for path in (sorted(given.parent.iterdir()) if given.parent.is_dir() else ())
+        if path.name.startswith(before) and path.name.endswith(after)
+    }
+    if not found:
+        raise ModelError(f"{name}: no such file for any language")
+    return found
 
 
 def fetch(name: str) -> Path:

@@ -27,7 +27,9 @@ LIBRARIES = (
     "regex",
     "resiliparse",
     "fasttext-community",
+    "kenlm-ex",
     "scipy",
+    "sentencepiece",
     "zstandard",
 )
 PACKAGES = ("curate", "filters", "tokenizer")
@@ -120,10 +122,15 @@ def as_json(source: Input) -> dict[str, Any]:
 
 
 def _models(recipe: Recipe) -> dict[str, str]:
-    names = {getattr(step.stage, "model", None) for step in recipe.steps} - {None, ""}
-    return {
-        str(name): file_digest(models.model_path(str(name))) for name in sorted(map(str, names))
-    }
+    """The digests of the files that stages read besides documents."""
+    found: dict[str, Path] = {}
+    for step in recipe.steps:
+        name = getattr(step.stage, "model", None)
+        if hasattr(step.stage, "files"):
+            found |= step.stage.files()
+        elif name:
+            found[str(name)] = models.model_path(str(name))
+    return {name: file_digest(found[name]) for name in sorted(found)}
 
 
 @cache

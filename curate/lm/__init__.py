@@ -1,0 +1,1 @@
+"""n-gram language models: from text to sentences of words, estimated and scored."""
