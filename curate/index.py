@@ -9,20 +9,39 @@ import numpy as np
 from numpy.typing import NDArray
 
 from curate.column import Bytes, Hashes, Offsets, View, frozen
+from curate.eight import HIGH, ONES, below, eight, first, letters, same, zeros
 from curate.hashing import SEED, clear, first_seen, hash_bytes, join, mix
-from curate.kernel import Index, Spans, helper, inlined
+from curate.kernel import LETTER, WIDE, Index, Spans, helper, inlined
 from curate.utf8 import (
+    breaks,
     characters,
+    code_point,
+    ends_with_break,
+    is_letter,
     may_be_space,
     skip_space,
     skip_space_back,
     space_size,
+    starts_character,
 )
 
 # Unsigned, so that what they point at is not tested for being counted from the end.
 Places = NDArray[np.uint32]
 
 LONGEST_REPEAT = 10  # words; Gopher looks at n-grams of up to ten
+
+
+@inlined
+def _spaces(found: np.uint64) -> np.uint64:
+    """The mask of the bytes with which white space may begin, and of some others.
+
+    In UTF-8 it begins with a byte up to 32, with C2, or with E1, E2 or E3; E0 is taken with them.
+    """
+    narrow = below(found, np.uint64(33))
+    return np.uint64(narrow | (same(found, np.uint64(0xC2)) | zeros(found & _FC ^ _E0)) & found)
+
+
+_FC, _E0 = np.uint64(0xFC) * ONES, np.uint64(0xE0) * ONES
 
 
 @helper
@@ -42,24 +61,98 @@ def _room(view: View) -> tuple[int, int, int]:
     return words, newlines, longest
 
 
+@inlined
+def _word_end(text: Bytes, at: int, end: int) -> tuple[int, np.uint64, np.uint64]:
+    """Where the word that is here ends; its bytes that are not ASCII, and its ASCII letters."""
+    wide, lettered, inside = np.uint64(0), np.uint64(0), True
+    while inside and at < end:
+        size, found = min(end - at, 8), np.uint64(0)
+        if at + 8 <= len(text):
+            found = eight(text, at)
+        else:
+            for place in range(size):
+                found |= np.uint64(text[at + place]) << np.uint64(8 * place)
+        spaces = _spaces(found)
+        if spaces != 0:
+            size = min(size, first(spaces))
+        if size > 0:  # a shift by 64 would be none
+            found <<= np.uint64(64 - 8 * size)
+            wide |= found & HIGH
+            lettered |= letters(found)
+            at += size
+        if spaces != 0 and at < end:
+            inside = space_size(text, at, end) == 0
+            wide |= np.uint64(inside) * HIGH & np.uint64(text[at])
+            at += inside
+    return at, wide, lettered
+
+
+@inlined
+def _has_letter(text: Bytes, start: int, end: int) -> bool:
+    found = False
+    for at in range(start, end):
+        if not found and starts_character(text[at]):
+            found = is_letter(code_point(text, at, end))
+    return found
+
+
+@inlined
+def _traits(text: Bytes, start: int, end: int) -> int:
+    """LETTER and WIDE of a word."""
+    wide, letter = 0, 0
+    for at in range(start, end):
+        byte = text[at]
+        wide |= byte
+        letter |= 97 <= (byte | 32) <= 122
+    if wide < 0x80:
+        return LETTER * letter
+    return WIDE | LETTER * (letter or _has_letter(text, start, end))
+
+
+@inlined
+def _enter_gap(text: Bytes, gap: tuple[int, int], index: Index, place: tuple[int, int]) -> None:
+    """Count the line breaks before a word, which begins a line if there are any or it is first."""
+    word, row = place
+    broken = breaks(text, gap[0], gap[1])
+    index.rows[row] += broken
+    if broken > 0 or word == index.word_offsets[row]:
+        index.heads[index.head_offsets[row + 1]] = word - index.word_offsets[row]
+        index.head_offsets[row + 1] += 1
+
+
+@inlined
+def _enter_rows(text: Bytes, behind: int, index: Index, row: int) -> None:
+    """Count the line breaks behind the last word, and the line that none of them ends."""
+    unbroken = len(text) > 0 and not ends_with_break(text)
+    index.rows[row] += breaks(text, behind, len(text)) + unbroken
+
+
 @helper
-def _cut_words(text: Bytes, words: Spans, count: int) -> int:
+def _cut_words(text: Bytes, index: Index, count: int, row: int) -> int:
     """Write the words of a text behind those there are, and return how many there are then."""
-    at, end = skip_space(text, 0, len(text)), len(text)
+    words, behind, end = index.words, 0, len(text)
+    index.rows[row], index.head_offsets[row + 1] = 0, index.head_offsets[row]
+    at = skip_space(text, 0, end)
     while at < end:
-        words.starts[count] = at
-        start, wide = at, 0
-        while at < end:
-            byte = text[np.uint64(at)]  # an unsigned place is not tested for being negative
-            if may_be_space(byte) and space_size(text, at, end) > 0:
-                break
-            wide |= byte
-            at += 1
+        start = at
+        at, wide, lettered = _word_end(text, start, end)
+        words.starts[count] = start
         words.ends[count] = at
-        words.characters[count] = at - start if wide < 0x80 else characters(text, start, at)
+        words.characters[count] = at - start
+        traits = LETTER if lettered != 0 else 0
+        if wide != 0:
+            words.characters[count] = characters(text, start, at)
+            traits = WIDE | LETTER * (lettered != 0 or _has_letter(text, start, at))
         words.hashes[count] = hash_bytes(text, start, at)
+        index.traits[count] = traits
+        if behind == 0 or start != behind + 1 or text[behind] != 32:
+            _enter_gap(text, (behind, start), index, (count, row))
         count += 1
-        at = skip_space(text, at, end)
+        behind = at
+        at += 1
+        if at < end and (text[behind] != 32 or text[at] <= 32 or text[at] >= 0x80):
+            at = skip_space(text, behind, end)
+    _enter_rows(text, behind, index, row)
     return count
 
 
@@ -165,13 +258,19 @@ def _find_repeats(
 
 
 @helper
-def _measure_words(text: Bytes, words: Spans, first: int, last: int) -> int:
-    """Count the characters of words that have their places, hash them, return where they end."""
-    for word in range(first, last):
+def _measure_words(text: Bytes, index: Index, count: int, row: int) -> int:
+    """Write what the words of a text are that have their places; return how many there are then."""
+    words, behind, last = index.words, 0, index.word_offsets[row + 1]
+    index.rows[row], index.head_offsets[row + 1] = 0, index.head_offsets[row]
+    for word in range(count, last):
         start, end = words.starts[word], words.ends[word]
         words.characters[word] = characters(text, start, end)
         words.hashes[word] = hash_bytes(text, start, end)
-    return last
+        index.traits[word] = _traits(text, start, end)
+        _enter_gap(text, (behind, start), index, (word, row))
+        behind = end
+    _enter_rows(text, behind, index, row)
+    return int(last)
 
 
 @helper
@@ -184,9 +283,9 @@ def _cut(index: Index, places: Places, known: bool) -> None:
         index.characters[row] = characters(text, 0, len(text))
         first_word, first_line = word, line
         if known:
-            word = _measure_words(text, index.words, word, index.word_offsets[row + 1])
+            word = _measure_words(text, index, word, row)
         else:
-            word = _cut_words(text, index.words, word)
+            word = _cut_words(text, index, word, row)
         line = _cut_lines(text, index.lines, line)
         own = Spans(
             index.lines.starts[first_line:line],
@@ -241,6 +340,10 @@ def index(text: View, words: WordPlaces | None = None) -> Index:
         paragraphs=_spans(lines),
         paragraph_offsets=np.zeros(rows + 1, np.int32),
         repeats=np.empty(count, np.uint8),
+        rows=np.zeros(rows, np.int32),
+        heads=np.empty(count, np.int32),
+        head_offsets=np.zeros(rows + 1, np.int32),
+        traits=np.empty(count, np.uint8),
         slots=np.empty(4 * max(longest, 1), np.int32),
         counts=np.empty(longest, np.int32),
         keys=np.empty(longest, np.uint64),
@@ -259,4 +362,8 @@ def index(text: View, words: WordPlaces | None = None) -> Index:
         paragraphs=_trimmed(filled.paragraphs, filled.paragraph_offsets),
         paragraph_offsets=frozen(filled.paragraph_offsets),
         repeats=frozen(filled.repeats[: filled.word_offsets[-1]]),
+        rows=frozen(filled.rows),
+        heads=frozen(filled.heads[: filled.head_offsets[-1]]),
+        head_offsets=frozen(filled.head_offsets),
+        traits=frozen(filled.traits[: filled.word_offsets[-1]]),
     )

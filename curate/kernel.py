@@ -6,6 +6,7 @@ back from the disk cache in the next process. All kernels have one type, so one 
 
 import hashlib
 import os
+import re
 import tempfile
 from collections.abc import Callable
 from functools import cache
@@ -18,37 +19,39 @@ from numba import types
 
 from curate.column import Bytes, Hashes, Numbers, Offsets, View
 
-# Files whose helpers kernels of other files may use.
-SHARED = (
-    *(
-        "kernel.py",
-        "utf8.py",
-        "hashing.py",
-        "eight.py",
-        "sentences.py",
-        "ngrams.py",
-        "properties.py",
-    ),
-    *("word_break.py", "unicode_words.py", "phrases.py", "special.py"),
-)
+_ROOT = Path(__file__).parents[1]
+_HELPS = re.compile(r"^@(helper|inlined|borrowing)$", re.MULTILINE)
+_IMPORT = re.compile(r"^from ((?:curate|filters|tokenizer)[.\w]*) import", re.MULTILINE)
+_TABLE = re.compile(r'"([\w/-]+\.(?:txt|tsv))"')
 
 
-def cache_folder() -> Path:
-    """Where compiled kernels are kept, named after the sources that numba's own check overlooks.
+@cache
+def _sources(path: Path) -> frozenset[Path]:
+    """A file of kernels, the files with helpers that it imports, and the tables that these name."""
+    text = path.read_text(encoding="utf-8")
+    found = {path}
+    for name in _TABLE.findall(text):
+        places = (path.parent, *(_ROOT / "filters").glob("lists/**/"))
+        found |= {place / name for place in places if (place / name).is_file()}
+    for module in _IMPORT.findall(text):
+        source = _ROOT / f"{module.replace('.', '/')}.py"
+        if source.is_file() and _HELPS.search(source.read_text(encoding="utf-8")):
+            found |= _sources(source)
+    return frozenset(found)
+
+
+def cache_folder(path: Path = Path(__file__)) -> Path:
+    """Where the compiled kernels of a file are kept, named after all that numba's check overlooks.
 
     numba notices a change in the file of a kernel, but neither in a helper of another file nor in a
-    table that the kernel froze. Kernels therefore use helpers of their own file and of these files
-    only, and tables from these text files.
+    table that the kernel froze. Constants of kernels therefore stand in files that have helpers,
+    and tables are read from files that are named in quotes where they are read.
     """
-    here = Path(__file__).parent
-    names = (*SHARED, "letters.txt", "properties.txt", "special.txt", "word_break.txt")
-    shared = [here / name for name in names]
-    tables = (here.parent / "filters" / "lists").glob("**/*.txt")
     key = hashlib.sha256(numba.__version__.encode())
-    for source in [*shared, *sorted(tables)]:
-        key.update(source.read_bytes() if source.exists() else b"")
+    for source in sorted(_sources(path)):
+        key.update(source.read_bytes())
     root = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
-    folder = root / "crawl-to-model" / f"kernels-{key.hexdigest()[:16]}"
+    folder = root / "crawl-to-model" / f"{path.stem}-{key.hexdigest()[:16]}"
     try:
         folder.mkdir(parents=True, exist_ok=True)
     except OSError:  # no home, or one that cannot be written
@@ -60,12 +63,23 @@ def cache_folder() -> Path:
 Function = TypeVar("Function", bound=Callable[..., Any])
 
 _settings: Any = numba.config
-_settings.CACHE_DIR = str(cache_folder())
+
+
+@cache
+def _folder(path: Path) -> Path:
+    return cache_folder(path)
+
+
+def _compiled(function: Callable[..., Any], **options: Any) -> Any:
+    """The function as numba compiles it, kept in the folder of its file."""
+    source = Path(function.__code__.co_filename)
+    _settings.CACHE_DIR = str(_folder(source))
+    return numba.njit(cache=True, error_model="numpy", **options)(function)
 
 
 def helper(function: Any) -> Any:
     """Compile a function over arrays and numbers; callable from kernels and from Python."""
-    return numba.njit(cache=True, nogil=True, error_model="numpy")(function)
+    return _compiled(function, nogil=True)
 
 
 def inlined(function: Function) -> Function:
@@ -74,7 +88,7 @@ def inlined(function: Function) -> Function:
     A helper that takes an array counts references to it, at about 40 ns a call: too much for what
     is done to every byte or word. Inlining repetitions made finding them three times as fast.
     """
-    return cast(Function, numba.njit(cache=True, inline="always", error_model="numpy")(function))
+    return cast(Function, _compiled(function, inline="always"))
 
 
 def borrowing(function: Any) -> Any:
@@ -83,8 +97,7 @@ def borrowing(function: Any) -> Any:
     What it calls must be inlined. Where arrays are taken out of tuples word by word, fastText's
     sums were taken 1.3 to 1.6 times as fast as with the counting.
     """
-    options: Any = {"cache": True, "nogil": True, "error_model": "numpy", "_nrt": False}
-    return numba.njit(**options)(function)
+    return _compiled(function, nogil=True, _nrt=False)
 
 
 class Spans(NamedTuple):
@@ -166,6 +179,7 @@ def kernel(measure: Measure) -> Any:
     """
     if _settings.DISABLE_JIT:
         return measure
+    _settings.CACHE_DIR = str(_folder(Path(measure.__code__.co_filename)))
     return numba.cfunc(types.float64(_DOCUMENT), cache=True, error_model="numpy")(measure)
 
 

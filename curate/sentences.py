@@ -5,11 +5,10 @@ included, before white space or the end of its line (at once after a wide one); 
 is one more.
 """
 
-from typing import Any
-
 import numpy as np
 
 from curate.column import Bytes
+from curate.eight import HIGH, ONES, below, eight, first, same, zeros
 from curate.kernel import helper, inlined
 from curate.utf8 import break_size, code_point, may_be_space, space_size, starts_character
 
@@ -44,14 +43,15 @@ def _next_state(state: int, role: int) -> int:
     return _INSIDE
 
 
-def _table() -> Any:
-    """Which bytes can end a sentence or its line, or begin a character that does."""
-    table = np.zeros(256, np.bool_)
-    table[[*range(10, 31), *b".?!", 0xC2, 0xE2, 0xE3, 0xEF]] = True
-    return table
-
-
-_MATTERS = _table()
+@inlined
+def _matter(found: np.uint64) -> np.uint64:
+    """The mask of the bytes that can end a sentence or its line, or begin a character that does."""
+    ends = same(found, np.uint64(46)) | same(found, np.uint64(63)) | same(found, np.uint64(33))
+    ends |= below(found, np.uint64(32))
+    if found & HIGH != 0:
+        ends |= same(found, np.uint64(0xC2)) | same(found, np.uint64(0xEF))
+        ends |= zeros((found & np.uint64(0xFE) * ONES) ^ np.uint64(0xE2) * ONES)
+    return np.uint64(ends)
 
 
 @inlined
@@ -59,10 +59,13 @@ def sentence_count(text: Bytes, start: int, end: int) -> int:
     """How many sentences this stretch has; a line break, as `str.splitlines` sees it, ends one."""
     count, state, at = 0, _BETWEEN, start
     while at < end:
+        if state == _INSIDE and at + 8 <= end:
+            ends = _matter(eight(text, at))
+            if ends == 0:
+                at += 8
+                continue
+            at += first(ends)
         byte = text[at]
-        if state == _INSIDE and not _MATTERS[byte]:
-            at += 1
-            continue
         size = space_size(text, at, end) if may_be_space(byte) else 0
         if size > 0:
             ended = state >= _AFTER_SOFT or (state == _INSIDE and break_size(text, at, end) > 0)

@@ -20,7 +20,6 @@ from curate.signal import signal
 from curate.stage import mark, with_column
 from curate.utf8 import (
     break_size,
-    breaks,
     line_end,
     may_be_space,
     skip_space,
@@ -59,6 +58,24 @@ def _phrases_with(second: int) -> Any:
 
 _FIRST, _SECOND = _phrases_with(0), _phrases_with(1)
 
+_1, _2, _3 = (np.uint64(place) for place in range(1, 4))
+_LOWER, _FACTOR, _SHIFT = np.uint32(0x20202020), np.uint32(2654435761), np.uint32(20)
+_LONGEST = max(len(phrase) for _, phrase, _ in _PHRASES)
+_STRIDE = min(len(phrase) for _, phrase, _ in _PHRASES if len(phrase) > 1) - 3
+
+
+def _windows() -> Any:
+    """For each place of the table, whether any four letters of a phrase are mixed to it."""
+    table = np.zeros(1 << 12, np.bool_)
+    for _, phrase, _ in _PHRASES:
+        for at in range(min(_STRIDE, len(phrase) - 3)):
+            four = int.from_bytes(phrase[at : at + 4], "little") | int(_LOWER)
+            table[four * int(_FACTOR) % (1 << 32) >> int(_SHIFT)] = True
+    return table
+
+
+_WINDOWS = _windows()
+
 
 @inlined
 def _occurs(text: Bytes, start: int, end: int, phrase: int, pair: int) -> bool:
@@ -75,8 +92,8 @@ def _occurs(text: Bytes, start: int, end: int, phrase: int, pair: int) -> bool:
 
 
 @inlined
-def _kinds(text: Bytes, start: int, end: int) -> int:
-    """Which kinds of phrases occur in this stretch, as bits."""
+def _searched(text: Bytes, start: int, end: int) -> int:
+    """Which kinds of phrases occur in this stretch, as bits: every place is looked at."""
     found = _CURLY_BRACKET if start < end and text[end - 1] == 123 else 0
     for at in range(start, end - 1):
         possible = int(_FIRST[text[at]] & _SECOND[text[at + 1]])
@@ -86,6 +103,37 @@ def _kinds(text: Bytes, start: int, end: int) -> int:
                 found |= _KINDS[phrase]
             possible >>= 1
             phrase += 1
+    return found
+
+
+@inlined
+def _four(text: Bytes, at: int) -> np.uint32:
+    """Four bytes from here on, in lower case, mixed to a place in the table of windows."""
+    place = np.uint64(at)
+    four = (
+        np.uint32(text[place])
+        | np.uint32(text[place + _1]) << np.uint32(8)
+        | np.uint32(text[place + _2]) << np.uint32(16)
+        | np.uint32(text[place + _3]) << np.uint32(24)
+    )
+    return np.uint32(np.uint32((four | _LOWER) * _FACTOR) >> _SHIFT)
+
+
+@helper
+def _kinds(text: Bytes, start: int, end: int) -> int:
+    """Which kinds of phrases occur in this stretch, as bits.
+
+    Wherever a phrase begins, one in _STRIDE places is the start of four of its letters, so only
+    these places are looked up: 0.3 ns a byte, and a search around the few that are found.
+    """
+    found, at = 0, start
+    while at + 4 <= end:
+        if _WINDOWS[_four(text, at)]:
+            found |= _searched(text, max(start, at - _LONGEST), min(end, at + _LONGEST))
+        at += _STRIDE
+    if found & _CURLY_BRACKET == 0:
+        for place in range(start, end):
+            found |= _CURLY_BRACKET * (text[place] == 123)
     return found
 
 
@@ -110,6 +158,8 @@ def sentences(document: Document) -> float:
 def lorem_ipsum(document: Document) -> float:
     """How often "lorem ipsum" occurs, whatever its case."""
     text, end, count = document.text, len(document.text), 0
+    if _kinds(text, 0, end) & _LOREM_IPSUM == 0:
+        return 0.0
     for at in range(end - 1):
         if _FIRST[text[at]] & _SECOND[text[at + 1]] & 1:  # the first of the phrases
             count += _occurs(text, 0, end, 0, at)
@@ -129,7 +179,7 @@ def curly_bracket(document: Document) -> float:
 def _line_share(document: Document, kind: int) -> float:
     """Share of the lines with words in which this kind of phrase occurs, or no end for 0.
 
-    White space parts lines as it parts words, so a line ends where the gap behind a word breaks.
+    A line goes from its first word to the last before the next line's first.
     """
     text, words = document.text, document.words
     count = len(words.starts)
@@ -137,18 +187,15 @@ def _line_share(document: Document, kind: int) -> float:
         return math.nan
     if kind != 0 and _kinds(text, 0, len(text)) & kind == 0:
         return 0.0
-    lines, found, first = 0, 0, words.starts[0]
-    for word in range(count):
-        last = words.ends[word]
-        if word + 1 < count and breaks(text, last, words.starts[word + 1]) == 0:
-            continue
-        lines += 1
+    heads, found = document.heads, 0
+    for line in range(len(heads)):
+        last = (heads[line + 1] if line + 1 < len(heads) else count) - 1
+        start, end = words.starts[heads[line]], words.ends[last]
         if kind == 0:
-            found += not _ends_line(text, first, last)
+            found += not _ends_line(text, start, end)
         else:
-            found += _kinds(text, first, last) & kind > 0
-        first = words.starts[word + 1] if word + 1 < count else last
-    return found / lines
+            found += _kinds(text, start, end) & kind > 0
+    return found / len(heads)
 
 
 @signal()

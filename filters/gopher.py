@@ -6,15 +6,21 @@ All bounds are the paper's, and inclusive as there: it removes what is above or 
 
 import math
 
-from curate.column import Bytes
-from curate.hashing import hash_word
-from curate.kernel import Document, inlined
-from curate.signal import signal
-from curate.utf8 import breaks, code_point, ends_with_break, is_letter, starts_character
+import numpy as np
 
-STOP_WORDS = tuple(
-    hash_word(word) for word in (b"the", b"be", b"to", b"of", b"and", b"that", b"have", b"with")
-)
+from curate.column import Bytes
+from curate.eight import eight, same
+from curate.hashing import hash_word
+from curate.kernel import LETTER, Document, inlined
+from curate.signal import signal
+
+STOP_WORDS = (b"the", b"be", b"to", b"of", b"and", b"that", b"have", b"with")
+
+_MASK = np.uint64(255)
+_STOP_HASHES, _STOP_BITS = np.zeros(256, np.uint64), np.zeros(256, np.uint8)
+for _bit, _word in enumerate(STOP_WORDS):  # their hashes do not meet in the lowest eight bits
+    _STOP_HASHES[hash_word(_word) & _MASK] = hash_word(_word)
+    _STOP_BITS[hash_word(_word) & _MASK] = 1 << _bit
 
 
 @signal(low=50, high=100_000)
@@ -55,6 +61,17 @@ def _ellipsis_size(text: Bytes, at: int, end: int) -> int:
     return 3 if dots or sign else 0
 
 
+@inlined
+def _may_begin_ellipsis(text: Bytes, at: int) -> bool:
+    """Whether an ellipsis may begin at one of six places; the eight bytes must be there."""
+    found = eight(text, at)
+    dots = same(found, np.uint64(46))
+    return bool((dots & dots >> np.uint64(8) & dots >> np.uint64(16) | same(found, _E2)) != 0)
+
+
+_E2 = np.uint64(0xE2)
+
+
 @signal(high=0.1)
 def ellipsis_ratio(document: Document) -> float:
     """Ellipses ("..." or "…") per word; undefined without words."""
@@ -63,23 +80,15 @@ def ellipsis_ratio(document: Document) -> float:
     text, end = document.text, len(document.text)
     ellipses, at = 0, 0
     while at < end:
-        byte = text[at]
-        size = _ellipsis_size(text, at, end) if byte == 46 or byte == 0xE2 else 0
-        ellipses += size > 0
-        at += max(size, 1)
+        if at + 8 <= end and not _may_begin_ellipsis(text, at):
+            at += 6
+            continue
+        stop = min(at + 6, end)
+        while at < stop:
+            size = _ellipsis_size(text, at, end)
+            ellipses += size > 0
+            at += max(size, 1)
     return ellipses / len(document.words.starts)
-
-
-@inlined
-def _line_count(document: Document) -> int:
-    """The number of lines of `str.splitlines`: breaks lie only between words."""
-    text, words = document.text, document.words
-    lines, at = 0, 0
-    for word in range(len(words.starts)):
-        lines += breaks(text, at, words.starts[word])
-        at = words.ends[word]
-    lines += breaks(text, at, len(text))
-    return lines + (len(text) > 0 and not ends_with_break(text))
 
 
 @inlined
@@ -93,52 +102,36 @@ def _is_bullet(text: Bytes, at: int, end: int) -> bool:
 @signal(high=0.9)
 def bullet_lines(document: Document) -> float:
     """Share of lines that begin with a bullet ("•" or "-"); undefined without lines."""
-    text, words = document.text, document.words
-    lines, bullets, at = 0, 0, 0
-    for word in range(len(words.starts)):
-        broken = breaks(text, at, words.starts[word])
-        if word == 0 or broken > 0:
-            bullets += _is_bullet(text, words.starts[word], words.ends[word])
-        lines += broken
-        at = words.ends[word]
-    lines += breaks(text, at, len(text)) + (len(text) > 0 and not ends_with_break(text))
-    return bullets / lines if lines > 0 else math.nan
+    if document.rows == 0:
+        return math.nan
+    words, bullets = document.words, 0
+    for word in document.heads:
+        bullets += _is_bullet(document.text, words.starts[word], words.ends[word])
+    return bullets / document.rows
 
 
 @signal(high=0.3)
 def ellipsis_lines(document: Document) -> float:
     """Share of lines that end with an ellipsis ("..." or "…"); undefined without lines."""
-    lines = _line_count(document)
-    if lines == 0:
+    if document.rows == 0:
         return math.nan
-    text, words = document.text, document.words
-    ellipses, last = 0, len(words.starts) - 1
-    for word in range(last + 1):
-        end = words.ends[word]
-        if end - words.starts[word] < 3 or _ellipsis_size(text, end - 3, end) == 0:
-            continue
-        ellipses += word == last or breaks(text, end, words.starts[word + 1]) > 0
-    return ellipses / lines
-
-
-@inlined
-def _has_letter(text: Bytes, start: int, end: int) -> bool:
-    for at in range(start, end):
-        if starts_character(text[at]) and is_letter(code_point(text, at, end)):
-            return True
-    return False
+    words, heads, ellipses = document.words, document.heads, 0
+    for line in range(len(heads)):
+        word = (heads[line + 1] if line + 1 < len(heads) else len(words.starts)) - 1
+        start, end = words.starts[word], words.ends[word]
+        ellipses += _ellipsis_size(document.text, max(start, end - 3), end) > 0
+    return ellipses / document.rows
 
 
 @signal(low=0.8)
 def alphabetic_words(document: Document) -> float:
     """Share of words with at least one letter of any script; undefined without words."""
-    words = document.words
-    if len(words.starts) == 0:
+    if len(document.traits) == 0:
         return math.nan
     alphabetic = 0
-    for word in range(len(words.starts)):
-        alphabetic += _has_letter(document.text, words.starts[word], words.ends[word])
-    return alphabetic / len(words.starts)
+    for traits in document.traits:
+        alphabetic += traits & LETTER
+    return alphabetic / len(document.traits)
 
 
 @signal(low=2)
@@ -146,9 +139,7 @@ def stop_words(document: Document) -> float:
     """How many of the, be, to, of, and, that, have, with occur as words; case matters."""
     seen = 0
     for hashed in document.words.hashes:
-        for place in range(len(STOP_WORDS)):
-            if hashed == STOP_WORDS[place]:
-                seen |= 1 << place
+        seen |= _STOP_BITS[hashed & _MASK] if _STOP_HASHES[hashed & _MASK] == hashed else 0
     count = 0
     while seen > 0:
         count += seen & 1

@@ -9,7 +9,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from curate.column import view
-from curate.index import LONGEST_REPEAT, index
+from curate.index import LONGEST_REPEAT, WordPlaces, index
+from curate.kernel import LETTER, WIDE
 
 few = settings(
     max_examples=15 if os.environ.get("NUMBA_DISABLE_JIT") == "1" else 200, deadline=None
@@ -57,6 +58,44 @@ def test_words_lines_and_paragraphs_are_those_of_python(texts):
         assert pieces(text, cut.lines, cut.line_offsets, row) == text.split("\n")
         expected = re.split(r"\n{2,}", text.strip())
         assert pieces(text, cut.paragraphs, cut.paragraph_offsets, row) == expected
+
+
+@few
+@given(TEXTS)
+def test_rows_are_the_lines_of_splitlines_and_heads_their_first_words(texts):
+    cut = index(view(pa.array(texts, pa.string())))
+    for row, text in enumerate(texts):
+        lines = text.splitlines()
+        heads = cut.heads[cut.head_offsets[row] : cut.head_offsets[row + 1]].tolist()
+        assert cut.rows[row] == len(lines)
+        assert heads == [
+            sum(len(before.split()) for before in lines[:place])
+            for place, line in enumerate(lines)
+            if line.split()
+        ]
+
+
+@few
+@given(TEXTS)
+def test_traits_tell_letters_and_what_is_not_ascii(texts):
+    cut = index(view(pa.array(texts, pa.string())))
+    words = [word for text in texts for word in text.split()]
+    expected = [
+        LETTER * any(c.isalpha() for c in word) | WIDE * (not word.isascii()) for word in words
+    ]
+    assert cut.traits.tolist() == expected
+
+
+@few
+@given(TEXTS)
+def test_words_that_have_their_places_are_indexed_like_those_that_were_cut(texts):
+    column = view(pa.array(texts, pa.string()))
+    cut = index(column)
+    again = index(column, WordPlaces(cut.words.starts, cut.words.ends, cut.word_offsets))
+    for name in ("words", "repeats", "rows", "heads", "head_offsets", "traits", "lines"):
+        ours, theirs = getattr(again, name), getattr(cut, name)
+        pairs = [(ours, theirs)] if isinstance(ours, np.ndarray) else zip(ours, theirs, strict=True)
+        assert all(np.array_equal(a, b) for a, b in pairs), name
 
 
 @few

@@ -12,7 +12,7 @@ import pytest
 from curate import kernel
 from curate.column import view
 from curate.index import index
-from filters import gopher
+from filters import fineweb, gopher
 
 PLAIN = os.environ.get("NUMBA_DISABLE_JIT") == "1"
 
@@ -41,6 +41,9 @@ def test_a_kernel_is_plain_python_too():
         texts.lines,
         texts.paragraphs,
         texts.repeats,
+        int(texts.rows[0]),
+        texts.heads,
+        texts.traits,
         texts.slots,
         texts.counts,
         texts.keys,
@@ -78,15 +81,27 @@ def test_a_second_process_compiles_nothing():
         assert done.returncode == 0, done.stderr
 
 
-def test_the_cache_is_named_after_the_sources_that_kernels_share(tmp_path, monkeypatch):
+@pytest.mark.parametrize(
+    ("changed", "matters"),
+    [
+        ("fineweb.py", True),
+        ("utf8.py", True),  # its helpers
+        ("letters.txt", True),  # the table of those helpers
+        ("terminal_punctuation.txt", True),
+        ("signal.py", False),  # holds no helpers
+        ("url_soft_words.txt", False),  # of another file
+    ],
+)
+def test_a_cache_is_named_after_all_that_its_kernels_are_made_of(
+    changed, matters, tmp_path, monkeypatch
+):
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
-    first = kernel.cache_folder()
+    source = Path(fineweb.__file__)
+    first = kernel.cache_folder(source)
     assert first.is_dir() and first.is_relative_to(tmp_path)
     real = Path.read_bytes
-    monkeypatch.setattr(
-        Path, "read_bytes", lambda path: real(path) + b"#" * (path.name == "utf8.py")
-    )
-    assert kernel.cache_folder() != first
+    monkeypatch.setattr(Path, "read_bytes", lambda path: real(path) + b"#" * (path.name == changed))
+    assert (kernel.cache_folder(source) != first) == matters
 
 
 def test_helpers_take_arrays_and_numbers():
