@@ -260,14 +260,18 @@ def _find_repeats(
 @helper
 def _measure_words(text: Bytes, index: Index, count: int, row: int) -> int:
     """Write what the words of a text are that have their places; return how many there are then."""
-    words, behind, last = index.words, 0, index.word_offsets[row + 1]
+    behind, last = 0, index.word_offsets[row + 1]
+    starts, ends, sizes, hashes = index.words
+    traits = index.traits
     index.rows[row], index.head_offsets[row + 1] = 0, index.head_offsets[row]
     for word in range(count, last):
-        start, end = words.starts[word], words.ends[word]
-        words.characters[word] = characters(text, start, end)
-        words.hashes[word] = hash_bytes(text, start, end)
-        index.traits[word] = _traits(text, start, end)
-        _enter_gap(text, (behind, start), index, (word, row))
+        start, end = starts[word], ends[word]
+        sizes[word] = characters(text, start, end)
+        hashes[word] = hash_bytes(text, start, end)
+        traits[word] = _traits(text, start, end)
+        # Most words follow the one before them at once, or behind a space.
+        if behind == 0 or start > behind + 1 or (start > behind and text[behind] != 32):
+            _enter_gap(text, (behind, start), index, (word, row))
         behind = end
     _enter_rows(text, behind, index, row)
     return int(last)
