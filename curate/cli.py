@@ -13,16 +13,19 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
-from curate import __version__, doctor, models, recipe, report, training
+from curate import __version__, decided, doctor, models, recipe, report, training
+from curate.decide import decide
 from curate.errors import CurateError, DiskError, InputError, RecipeError
 from curate.filter import Filter
 from curate.passes import Pass, passes
 from curate.plan import plan as make_plan
 from curate.progress import Watcher
 from curate.publish import pretty
+from curate.report import differences
 from curate.run import Job, Outcome
 from curate.run import run as run_job
 from curate.signal import Signal
+from curate.stored import stored
 from tokenizer.commands import app as tokenizer_app
 from trainer.settings import TrainSettings
 
@@ -208,6 +211,25 @@ def report_command(
     page = report.write_report(folder, samples=samples)
     Console().print(report.summary(folder))
     print(page)
+
+
+@app.command(name="decide", epilog="Example:  curate decide out --recipe gopher --output other")
+def decide_command(
+    folder: Folder,
+    name: Annotated[str, typer.Option("--recipe", help="Another recipe, a file or one of ours.")],
+    output: Annotated[Path | None, typer.Option(help="Where the verdicts go, as Parquet.")] = None,
+    documents: Annotated[
+        bool, typer.Option("--documents", help="Write the documents too, if all texts are there.")
+    ] = False,
+) -> None:
+    """Put another recipe's bounds on the stored numbers of a run; no text is read again."""
+    if documents and output is None:
+        raise InputError("--documents needs a place: name one with --output")
+    decision = decide(stored(folder), recipe.load(name))
+    Console().print(differences.decided(decision))
+    if output:
+        decided.write(decision, output, documents)
+        print(output)
 
 
 @app.command(epilog="Example:  curate explain out 3f9c")

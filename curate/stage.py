@@ -11,7 +11,7 @@ manager that gives the callable.
 
 from collections.abc import Callable
 from contextlib import AbstractContextManager
-from typing import Protocol, runtime_checkable
+from typing import ClassVar, Protocol, runtime_checkable
 
 import numpy as np
 import pyarrow as pa
@@ -28,6 +28,18 @@ class Opened(Protocol):
     """A stage whose callable needs resources for as long as it is used."""
 
     def open(self) -> AbstractContextManager[Stage]: ...
+
+
+@runtime_checkable
+class Judge(Protocol):
+    """A stage whose verdicts follow from columns that it wrote, so that it can judge again."""
+
+    judged_from: ClassVar[tuple[str, ...]]  # these columns
+    judged_by: ClassVar[tuple[str, ...]]  # the settings that change no column
+
+    def judge(self, batch: Batch) -> Batch:
+        """The batch, which has the columns, with the verdicts."""
+        ...
 
 
 def with_column(batch: Batch, name: str, values: pa.Array) -> Batch:

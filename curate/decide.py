@@ -1,0 +1,284 @@
+"""Another recipe's verdicts on the stored numbers of a finished run, without reading its text.
+
+The outcome has three values. A verdict that depends on a number which was never measured is
+undecided, and says what is missing: a document that another stage dropped before, a signal that the
+first recipe does not have, a text that other stages have rewritten.
+"""
+
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
+
+from curate import schema
+from curate.column import Mask, Numbers, Positions
+from curate.dedup.clusters import DUPLICATE_OF
+from curate.fates import Decision, Fates, Missing, Verdicts
+from curate.filter import Filter
+from curate.recipe import Recipe, Step
+from curate.signal import Signal
+from curate.stage import Judge
+from curate.stored import NONE, Part, Reader, StageFacts, Stored, as_json, coded, occurrences
+from curate.stored import stage_facts as facts_of
+from filters.best import Best
+
+
+def decide(run: Stored, recipe: Recipe) -> Decision:
+    """What this recipe would have done with the documents of a run."""
+    stages = facts_of(as_json(recipe.resolved()))
+    decision = Decision(run, recipe, stages, Fates(run.reasons, run.count))
+    _recorded(decision, 0, None)
+    for index, step in enumerate(recipe.steps, start=1):
+        if isinstance(step.stage, Filter):
+            _filter(decision, index, step.stage.signals)
+        elif isinstance(step.stage, Best):
+            _best(decision, index, step.stage)
+        else:
+            _recorded(decision, index, step)
+    return decision
+
+
+# Filters
+
+
+def _filter(decision: Decision, index: int, signals: tuple[Signal, ...]) -> None:
+    """Compare the stored numbers with the bounds, as the stage itself would."""
+    fates, stage = decision.fates, decision.stages[index]
+    for part in decision.run.parts:
+        if not fates.left(part.rows).any():
+            continue
+        reader = Reader(decision.run, part, frozenset(signal.name for signal in signals))
+        for signal in signals:
+            numbers, known = reader.numbers(signal.name, stage.signals[signal.name], stage.text)
+            broken = known & ~signal.keeps(numbers)
+            verdicts = _broken(signal, numbers, fates.code(signal.name))
+            fates.drop(part.rows, broken, index, verdicts)
+            for missing, unknown in _why(decision, index, signal.name, part, ~known):
+                fates.doubt(part.rows, unknown, missing)
+
+
+def _broken(signal: Signal, numbers: Numbers, code: int) -> Verdicts:
+    def verdicts(own: Positions) -> tuple[int, Numbers, Numbers, bool]:
+        return code, numbers[own], signal.broken_bound(numbers[own]), False
+
+    return verdicts
+
+
+def _why(
+    decision: Decision, index: int, name: str, part: Part, unknown: Mask
+) -> Iterator[tuple[Missing, Mask]]:
+    """Why a signal has no number for these documents."""
+    if not unknown.any():
+        return
+    stage, first = decision.stages[index], decision.run.stages
+    measured = occurrences(first, name)
+    usable = [
+        place
+        for place in measured
+        if first[place].signals[name] == stage.signals[name] and first[place].text == stage.text
+    ]
+    add = f"list {name} in a filter"
+    if not measured:
+        advice = f"{add} of the first recipe; without bounds it only measures"
+        yield Missing(index, name, "the first run did not measure it", advice), unknown
+    elif not usable:
+        there = ", ".join(first[place].name for place in measured)
+        why = f"the first run measured it at {there}: another text, or in another way"
+        yield Missing(index, name, why, f"{add} of the first recipe at the same place"), unknown
+    else:
+        yield from _not_reached(decision, index, name, part, unknown)
+
+
+def _not_reached(
+    decision: Decision, index: int, what: str, part: Part, unknown: Mask
+) -> Iterator[tuple[Missing, Mask]]:
+    reached = decision.run.reached[part.rows]
+    for place in np.unique(reached[unknown]).tolist():
+        stages = decision.run.stages
+        if place == len(stages):
+            yield Missing(index, what, "there is no number of it", ""), unknown & (reached == place)
+            continue
+        by = stages[place].name
+        why = f"the first run dropped these before, at {by}"
+        advice = f"move {by} behind it in the first recipe, or widen its bounds"
+        yield Missing(index, what, why, advice), unknown & (reached == place)
+
+
+# Other stages
+
+
+def _recorded(decision: Decision, index: int, step: Step | None) -> None:
+    """Take over the verdicts that the same stage gave in the first run."""
+    stage, run = decision.stages[index], decision.run
+    same = [place for place, other in enumerate(run.stages) if other.same(stage)]
+    earlier = sum(other.same(stage) for other in decision.stages[:index])
+    if len(same) <= earlier:
+        _otherwise(decision, index, step)
+        return
+    place = same[earlier]
+    entered = decision.fates.stage == NONE
+    for part in run.parts:
+        rows = part.rows
+        told = tuple(one[rows] for one in (run.reason, run.value, run.bound, run.quarantined))
+        decision.fates.drop(rows, run.reached[rows] == place, index, _told(*told))
+        not_reached = entered[rows] & (run.reached[rows] < place)
+        for missing, unknown in _not_reached(decision, index, stage.name, part, not_reached):
+            decision.fates.doubt(rows, unknown, missing)
+    if step and step.is_survey:
+        _copies(decision, index, place, entered & (run.reached < place))
+
+
+def _told(*columns: Any) -> Verdicts:
+    def verdicts(own: Positions) -> tuple[Any, Any, Any, Any]:
+        reason, value, bound, quarantined = (column[own] for column in columns)
+        return reason, value, bound, quarantined
+
+    return verdicts
+
+
+def _otherwise(decision: Decision, index: int, step: Step | None) -> None:
+    """A stage that the first run did not have, or had with other settings."""
+    stage, first = decision.stages[index], decision.run.stages
+    alike = [place for place, other in enumerate(first) if other.kind == stage.kind]
+    if step and isinstance(step.stage, Judge):
+        for place in alike:
+            if _judgeable(first[place], stage, step.stage.judged_by):
+                _judge(decision, index, place, step.stage)
+                return
+    if not alike:
+        why = "the first run did not have this stage"
+    elif any(first[place].settings == stage.settings for place in alike):
+        why = "in the first run this stage saw another text"
+    else:
+        why = "the first run had other settings here"
+    missing = Missing(index, stage.name, why, "this needs a run")
+    everything = slice(0, decision.run.count)
+    decision.fates.doubt(everything, decision.fates.left(everything), missing)
+
+
+def _judgeable(first: StageFacts, stage: StageFacts, judged_by: tuple[str, ...]) -> bool:
+    """Whether both stages measure the same on the same text, whatever they make of it."""
+
+    def measuring(settings: dict[str, Any]) -> dict[str, Any]:
+        return {key: value for key, value in settings.items() if key not in judged_by}
+
+    same_text = first.text == stage.text
+    return same_text and measuring(first.settings) == measuring(stage.settings)
+
+
+def _judge(decision: Decision, index: int, place: int, stage: Judge) -> None:
+    """Let the stage judge again by the columns that it wrote in the first run."""
+    for part in decision.run.parts:
+        known = decision.run.reached[part.rows] >= place
+        _enter(decision.fates, index, part, known, stage.judge(_batch(part, *stage.judged_from)))
+        name = decision.stages[index].name
+        for missing, unknown in _not_reached(decision, index, name, part, ~known):
+            decision.fates.doubt(part.rows, unknown, missing)
+
+
+def _batch(part: Part, *columns: str) -> schema.Batch:
+    table = part.table(*columns).combine_chunks()
+    arrays = [column.chunk(0) if table.num_rows else [] for column in table.columns]
+    return pa.RecordBatch.from_arrays(
+        [pa.array(array, field.type) for array, field in zip(arrays, table.schema, strict=True)],
+        schema=table.schema,
+    )
+
+
+def _enter(
+    fates: Fates, index: int, part: Part, known: Mask, marked: schema.Batch | pa.Table
+) -> None:
+    """Enter the verdicts that a stage has written into columns."""
+    if schema.DROPPED_BY not in marked.schema.names:
+        return
+
+    def column(name: str) -> pa.ChunkedArray:
+        return pa.chunked_array([marked.column(name)]).cast(marked.schema.field(name).type)
+
+    reasons = coded(column(schema.DROPPED_BY), fates.reasons)
+    value, bound = (column(name).to_numpy() for name in (schema.VALUE, schema.BOUND))
+    told = _told(reasons, value, bound, np.zeros(len(reasons), np.bool_))
+    fates.drop(part.rows, known & (reasons != NONE), index, told)
+
+
+# Surveys
+
+
+def _copies(decision: Decision, index: int, place: int, others: Mask) -> None:
+    """What of the first run's decision about all documents holds for these documents.
+
+    A copy goes as long as the document that it copies is still there. Whether documents that the
+    first run did not compare (`others`) are copies is unknown, and so is whom they would displace.
+    """
+    fates, run, stage = decision.fates, decision.run, decision.stages[index]
+    lost = (run.reached > place) & ~fates.kept
+    if lost.any():
+        ids = run.ids().filter(pa.array(lost)).combine_chunks()
+        why = "the document that these copy is gone, or may be"
+        missing = Missing(index, stage.name, why, "this needs a run")
+        for part in run.parts:
+            _take_back(decision, part, fates.stage[part.rows] == index, ids, missing)
+    if others.any():
+        decision.notes.append(
+            f"{stage.name}: its verdicts are those of the first run, which did not compare "
+            f"{int(others.sum()):,} documents that reach it now; whom these would displace is open"
+        )
+
+
+def _take_back(
+    decision: Decision, part: Part, mine: Mask, lost: pa.Array, missing: Missing
+) -> None:
+    if part.kept or not mine.any():
+        return
+    table = part.table(DUPLICATE_OF)
+    gone = mine
+    if table.num_columns:
+        gone = mine & pc.is_in(table.column(0), value_set=lost).to_numpy()
+    decision.fates.restore(np.flatnonzero(gone) + part.start, missing)
+
+
+def _best(decision: Decision, index: int, stage: Best) -> None:
+    """Rank the documents again by their stored numbers, if every one of them has its own."""
+    run, fates = decision.run, decision.fates
+    label = decision.stages[index].name
+    open_, unknown = 0, []
+    for part in run.parts:
+        left = fates.left(part.rows)
+        known = _known(decision, index, part, stage.column) & (fates.unknown[part.rows] == NONE)
+        unknown.append(left & ~known)
+        open_ += int(unknown[-1].sum())
+    if open_:
+        why = f"it ranks all documents, and of {open_:,} it is not known whether or where"
+        everything = slice(0, run.count)
+        missing = Missing(
+            index, label, why, f"mend what else is missing, or measure {stage.column}"
+        )
+        fates.doubt(everything, fates.left(everything), missing)
+        return
+    with tempfile.TemporaryDirectory() as folder:
+        paths = []
+        for number, part in enumerate(run.parts):
+            columns = {schema.ID, stage.column, *([stage.by] if stage.by else [])}
+            paths.append(Path(folder) / f"{number}.parquet")
+            pq.write_table(stage.survey(_batch(part, *sorted(columns))), paths[-1])
+        gone = [~fates.left(part.rows) for part in run.parts]
+        for part, table in zip(run.parts, stage.decide(paths, gone), strict=True):
+            _enter(fates, index, part, fates.left(part.rows), table)
+
+
+def _known(decision: Decision, index: int, part: Part, column: str) -> Mask:
+    """For which documents a column holds what the recipe would find there."""
+    places = occurrences(decision.stages[:index], column)
+    reader = Reader(decision.run, part, frozenset([column]))
+    if places:
+        stage = decision.stages[places[-1]]
+        return reader.numbers(column, stage.signals[column], stage.text)[1]
+    if column not in reader.table.column_names:
+        return np.zeros(part.end - part.start, np.bool_)
+    mask: Mask = pc.is_valid(reader.table.column(column)).to_numpy()
+    return mask

@@ -1,0 +1,238 @@
+"""A finished run as its files tell it: where every document went, and the numbers kept with it."""
+
+import json
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
+from numpy.typing import NDArray
+
+from curate import schema
+from curate.books import read_ledger, read_recipe
+from curate.column import Mask, Numbers
+from curate.errors import ShardError
+from curate.store import canonical
+
+Codes = NDArray[np.int32]
+NONE = -1  # in codes: no stage, no reason
+
+STAGE = "stage"
+READ = "read"
+# What says how much is held at a time changes no document.
+_READ_ASIDE = ("batch_bytes", "batch_rows", "split_bytes")
+# Stages that leave the text as it was, so that numbers before and after them are the same.
+_LEAVE_TEXT = (
+    *("curate.dedup.exact.", "curate.dedup.minhash.", "filters.best."),
+    *("filters.url.", "filters.language.", "filters.perplexity.", "filters.redpajama_annotation."),
+)
+# What a recipe says of a signal beside what is measured.
+_JUDGED = ("low", "high", "about", "source")
+
+
+@dataclass(frozen=True)
+class StageFacts:
+    """A stage as a resolved recipe describes it, with the text that it sees."""
+
+    name: str
+    kind: str
+    settings: dict[str, Any]
+    signals: dict[str, str]  # by name: what is measured, without the bounds
+    text: str  # all that has rewritten the text before
+    text_after: str
+
+    @property
+    def measures_only(self) -> bool:
+        """Whether the stage is a list of signals."""
+        return bool(self.signals)
+
+    def same(self, other: "StageFacts") -> bool:
+        """Whether both do the same to the same text."""
+        mine, its = (self.kind, self.settings, self.text), (other.kind, other.settings, other.text)
+        return mine == its and self.signals == other.signals
+
+
+def stage_facts(resolved: dict[str, Any]) -> list[StageFacts]:
+    """The stages of a resolved recipe, reading first."""
+    reading = {
+        key: value for key, value in resolved.get("read", {}).items() if key not in _READ_ASIDE
+    }
+    text = canonical([READ, reading])
+    stages = [StageFacts(READ, READ, reading, {}, "", text)]
+    for entry in resolved["stages"]:
+        signals = {
+            signal["name"]: canonical({k: v for k, v in signal.items() if k not in _JUDGED})
+            for signal in entry.get("signals", [])
+        }
+        before = text
+        if not (signals or entry["kind"].startswith(_LEAVE_TEXT)):
+            text = canonical([text, entry["kind"], entry["settings"]])
+        kind, settings = entry["kind"], entry["settings"]
+        stages.append(StageFacts(entry["name"], kind, settings, signals, before, text))
+    return stages
+
+
+@dataclass(frozen=True)
+class Part:
+    """A file with documents, and the place of its rows among all rows of the run."""
+
+    path: Path
+    start: int
+    end: int
+    kept: bool
+
+    @property
+    def rows(self) -> slice:
+        """Its rows."""
+        return slice(self.start, self.end)
+
+    def table(self, *columns: str, dictionaries: tuple[str, ...] = ()) -> pa.Table:
+        """These of its columns; what the file does not have is left out."""
+        try:
+            with pq.ParquetFile(self.path, read_dictionary=list(dictionaries)) as file:
+                there = [name for name in columns if name in file.schema_arrow.names]
+                return file.read(there)
+        except (pa.ArrowException, OSError) as error:
+            raise ShardError(f"{self.path}: cannot be read: {error}") from error
+
+
+@dataclass
+class Stored:
+    """A finished run: one entry for each document in every array, files in order of their names."""
+
+    folder: Path
+    recipe: dict[str, Any]
+    ledger: dict[str, Any]
+    stages: list[StageFacts]
+    parts: list[Part]
+    reasons: list[str] = field(default_factory=list)
+    reached: Codes = field(default_factory=lambda: np.empty(0, np.int32))  # the last stage
+    reason: Codes = field(default_factory=lambda: np.empty(0, np.int32))
+    value: Numbers = field(default_factory=lambda: np.empty(0))
+    bound: Numbers = field(default_factory=lambda: np.empty(0))
+    quarantined: Mask = field(default_factory=lambda: np.empty(0, np.bool_))
+
+    @property
+    def count(self) -> int:
+        """How many documents were read."""
+        return len(self.reached)
+
+    @property
+    def kept(self) -> Mask:
+        """Which documents every stage kept."""
+        mask: Mask = self.reason == NONE
+        return mask
+
+    def ids(self) -> pa.ChunkedArray:
+        """The id of every document."""
+        chunks = [part.table(schema.ID).column(0).cast(pa.binary(16)) for part in self.parts]
+        arrays = [chunk for column in chunks for chunk in column.chunks]
+        return pa.chunked_array(arrays, pa.binary(16))
+
+
+def stored(folder: Path) -> Stored:
+    """The run in this folder.
+
+    Raises ShardError where it is none, or files are missing.
+    """
+    recipe, ledger = read_recipe(folder / "recipe.json"), read_ledger(folder / "ledger.json")
+    parts, rows = [], 0
+    for path, kept in _files(folder):
+        try:
+            count = pq.read_metadata(path).num_rows
+        except (pa.ArrowException, OSError) as error:
+            raise ShardError(f"{path}: cannot be read: {error}") from error
+        parts.append(Part(path, rows, rows + count, kept))
+        rows += count
+    read = ledger["stages"][0]["entered"]["documents"] if ledger["stages"] else 0
+    if read != rows:
+        raise ShardError(
+            f"{folder}: its files hold {rows:,} documents, but the ledger {read:,}; has the run "
+            "ended? The same `curate run` again finishes or mends it"
+        )
+    run = Stored(folder, recipe, ledger, stage_facts(recipe), parts)
+    _read_fates(run, rows)
+    return run
+
+
+def _files(folder: Path) -> Iterator[tuple[Path, bool]]:
+    for name in ("documents", "dropped"):
+        for path in sorted((folder / name).glob("*.parquet")):
+            yield path, name == "documents"
+
+
+def _read_fates(run: Stored, rows: int) -> None:
+    run.reached = np.full(rows, len(run.stages), np.int32)
+    run.reason = np.full(rows, NONE, np.int32)
+    run.value, run.bound = np.full(rows, np.nan), np.full(rows, np.nan)
+    run.quarantined = np.zeros(rows, np.bool_)
+    names = {stage.name: index for index, stage in enumerate(run.stages)}
+    known: dict[str, int] = {}
+    for part in run.parts:
+        if part.kept or part.start == part.end:
+            continue
+        texts = (STAGE, schema.DROPPED_BY)
+        table = part.table(*texts, *schema.VERDICT.names[1:], dictionaries=texts)
+        if not {*texts, *schema.VERDICT.names} <= set(table.column_names):
+            raise ShardError(f"{part.path}: not the dropped documents of a run: columns missing")
+        run.reached[part.rows] = coded(table.column(STAGE), names, part.path)
+        run.reason[part.rows] = coded(table.column(schema.DROPPED_BY), known)
+        run.value[part.rows] = table.column(schema.VALUE).to_numpy()
+        run.bound[part.rows] = table.column(schema.BOUND).to_numpy()
+        run.quarantined[part.rows] = pc.fill_null(table.column(schema.QUARANTINED), False)
+    run.reasons = list(known)
+
+
+def coded(column: pa.ChunkedArray, codes: dict[str, int], closed: Path | None = None) -> Codes:
+    """A column of few different texts as codes; what is new is added, or refused where closed."""
+    found = [np.empty(0, np.int32)]
+    for chunk in column.chunks:
+        encoded = chunk if pa.types.is_dictionary(chunk.type) else chunk.dictionary_encode()
+        for text in encoded.dictionary.to_pylist():
+            if text not in codes and closed:
+                raise ShardError(f"{closed}: a stage {text!r} that recipe.json does not have")
+            codes.setdefault(text, len(codes))
+        own = [codes[text] for text in encoded.dictionary.to_pylist()]
+        places = pc.fill_null(encoded.indices, len(own)).to_numpy()
+        found.append(np.array([*own, NONE], np.int32)[places])
+    return np.concatenate(found)
+
+
+class Reader:
+    """The stored numbers of one part, and for which documents they are the ones asked for."""
+
+    def __init__(self, run: Stored, part: Part, columns: frozenset[str]) -> None:
+        self._run = run
+        self._reached = run.reached[part.rows]
+        self.table = part.table(*sorted(columns))
+
+    def numbers(self, name: str, wanted: str, text: str) -> tuple[Numbers, Mask]:
+        """A signal's numbers, and which of them were measured on this very text."""
+        known = np.zeros(len(self._reached), np.bool_)
+        if name not in self.table.column_names:
+            return np.full(len(known), np.nan), known
+        column = self.table.column(name)
+        measured = occurrences(self._run.stages, name)
+        # A stage that measures again replaces the number; whoever reached it has the new one.
+        ends = [*measured[1:], len(self._run.stages) + 1]  # kept: beyond the last stage
+        for start, end in zip(measured, ends, strict=True):
+            stage = self._run.stages[start]
+            if stage.signals[name] == wanted and stage.text == text:
+                known |= (self._reached >= start) & (self._reached < end)
+        if column.null_count:
+            known &= pc.is_valid(column).to_numpy()
+        return column.cast(pa.float64()).to_numpy(), known
+
+
+def occurrences(stages: list[StageFacts], signal: str) -> list[int]:
+    """Which stages measure the signal."""
+    return [index for index, stage in enumerate(stages) if signal in stage.signals]
+
+
+def as_json(value: Any) -> Any:
+    """A value as a reader of its JSON would see it: lists for tuples."""
+    return json.loads(json.dumps(value))

@@ -1,0 +1,350 @@
+"""Other bounds on a finished run: the same funnel, the verdicts of a real run, or undecided."""
+
+import json
+import math
+import shutil
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from curate import decided, recipe
+from curate.decide import decide
+from curate.errors import InputError, ShardError
+from curate.fates import Decision
+from curate.run import Job, run
+from curate.stored import stored
+from tests.chaos.zygote import Quiet
+from tests.crawl import member, page, response, write_crawl
+
+HEAD = "name: first\nstages:\n  - html.Extract\n"
+QUALITY = """
+  - filter:
+      - gopher.word_count: {low: 50}
+      - gopher.mean_word_length: {low: 5.5, high: 5.7}
+      - gopher.stop_words: {low: 7}
+"""
+LINES = "  - c4.Lines: {min_sentences: 3}\n"
+FINEWEB = """
+  - filter:
+      - fineweb.line_punct_ratio: {low: 0.5}
+      - fineweb.char_dup_ratio: {high: 0.2}
+"""
+COPIES = "  - exact.Exact\n"
+NEAR = "  - minhash.MinHash\n"
+SCRUB = "  - pii.Scrub\n"
+FULL = HEAD + QUALITY + LINES + FINEWEB + COPIES + NEAR + SCRUB
+FILTERS = HEAD + QUALITY + LINES + FINEWEB
+
+
+@pytest.fixture(scope="module")
+def crawl(tmp_path_factory) -> Path:
+    folder = tmp_path_factory.mktemp("crawl")
+    write_crawl(folder, files=2, pages=20)
+    members = [member(response(f"https://v.example/{i}", varied(i))) for i in range(32)]
+    (folder / "varied.warc.gz").write_bytes(b"".join(members))
+    return folder
+
+
+def varied(seed: int) -> str:
+    """A page of another length each, with lines that end in no point, and lines that repeat."""
+    html = page(seed + 1000, paragraphs=seed % 9)
+    if seed % 4 == 1:
+        html = html.replace(".</p>", "</p>", seed % 7)
+    if seed % 5 == 2:
+        html = html.replace("</article>", html[html.find("<p>") : html.find("</p>") + 4] * 3)
+    return html
+
+
+@pytest.fixture(scope="module")
+def ran(crawl, tmp_path_factory):
+    """A real run of a recipe over the small crawl; each recipe once."""
+    done: dict[str, Path] = {}
+
+    def go(text: str) -> Path:
+        if text not in done:
+            done[text] = tmp_path_factory.mktemp("run") / "o"
+            run(Job(text, "t.yaml", [str(crawl)], done[text], workers=0), Quiet())
+        return done[text]
+
+    return go
+
+
+def other(folder: Path, text: str) -> Decision:
+    return decide(stored(folder), recipe.parse(text, "other.yaml"))
+
+
+def verdicts(folder: Path) -> dict[bytes, tuple]:
+    """What a real run did with every document: reason, value, bound."""
+    found = {}
+    for path in (folder / "documents").iterdir():
+        found |= dict.fromkeys(pq.read_table(path)["id"].to_pylist(), (None, None, None))
+    for path in (folder / "dropped").iterdir():
+        for row in pq.read_table(path).to_pylist():
+            found[row["id"]] = (row["dropped_by"], row["value"], row["bound"])
+    return found
+
+
+def told(decision: Decision, output: Path) -> list[dict]:
+    decided.write(decision, output)
+    return pq.read_table(output / "verdicts.parquet").to_pylist()
+
+
+def agree(decision: Decision, real: Path, output: Path) -> int:
+    """Assert that all that is decided is what a real run did; return how much is undecided."""
+    truth = verdicts(real)
+    rows = told(decision, output)
+    assert {row["id"] for row in rows} == set(truth)
+    for row in rows:
+        reason, value, bound = truth[row["id"]]
+        if row["after"] is None and row["missing"] is None:
+            assert reason is None
+        elif row["after"] is not None and row["missing"] is None:
+            value = None if value is None or math.isnan(value) else value
+            assert (row["after"], row["value"], row["bound"]) == (reason, value, bound)
+        elif row["after"] is not None:  # dropped for certain, by this or an earlier reason
+            assert reason is not None
+    return sum(row["after"] is None and row["missing"] is not None for row in rows)
+
+
+def test_the_same_recipe_gives_the_first_funnel_exactly(ran):
+    decision = other(ran(FULL), FULL)
+    for row in decision.funnel():
+        assert row.entered == row.first.entered.documents
+        assert row.left == row.first.kept.documents
+        assert row.reasons == row.first_reasons
+        assert row.undecided == 0
+    assert len(decision.funnel()) == 8
+    assert sum(bool(row.reasons) for row in decision.funnel()) >= 4
+    assert decision.notes == []
+    assert not decision.fates.missing
+
+
+def test_a_tighter_bound_is_decided_as_a_real_run_decides(ran, tmp_path):
+    tight = FILTERS.replace("low: 50", "low: 300").replace("high: 0.2", "high: 0.01")
+    decision = other(ran(FILTERS), tight)
+    assert agree(decision, ran(tight), tmp_path) == 0
+    assert 0 < decision.fates.kept.sum() < decision.run.kept.sum()
+
+
+def test_a_looser_bound_is_decided_where_the_numbers_are_there(ran, tmp_path):
+    loose = FILTERS.replace("low: 5.5", "low: 0")
+    decision = other(ran(FILTERS), loose)
+    # What the filter had dropped was never seen by c4.Lines, nor by the filter behind it.
+    undecided = agree(decision, ran(loose), tmp_path)
+    assert undecided > 0
+    assert {missing.what for missing, _ in decision.missing()} == {"c4.Lines"}
+    assert "dropped these before, at filter gopher" in decision.missing()[0][0].why
+
+
+def test_within_one_filter_everything_is_decided(ran, tmp_path):
+    strict = HEAD + QUALITY.replace("low: 50", "low: 500")
+    for text in (HEAD + QUALITY, HEAD + QUALITY.replace("high: 5.7", "high: null")):
+        assert agree(other(ran(strict), text), ran(text), tmp_path) == 0
+
+
+BOUNDS = st.tuples(
+    st.sampled_from([0, 50, 400, 500, 540]),
+    st.sampled_from([0, 5.4, 5.5, 5.6]),
+    st.sampled_from([0, 0.5, 0.89, 1.0]),
+)
+
+
+@pytest.mark.slow
+@settings(
+    max_examples=8, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
+)
+@given(BOUNDS, BOUNDS)
+def test_whatever_is_decided_is_what_a_real_run_does(ran, tmp_path, first, second):
+    texts = [
+        FILTERS.replace("low: 50", f"low: {words}")
+        .replace("low: 5.5", f"low: {length}")
+        .replace("low: 0.5", f"low: {lines}")
+        for words, length, lines in (first, second)
+    ]
+    agree(other(ran(texts[0]), texts[1]), ran(texts[1]), tmp_path)
+
+
+def test_a_signal_that_was_not_measured_leaves_open_what_nothing_else_drops(ran, tmp_path):
+    more = HEAD + QUALITY.replace(
+        "- gopher.word_count", "- gopher.hash_ratio\n      - gopher.word_count"
+    )
+    decision = other(ran(HEAD + QUALITY), more)
+    ((missing, count),) = decision.missing()
+    assert missing.what == "gopher.hash_ratio"
+    assert missing.why == "the first run did not measure it"
+    assert "list gopher.hash_ratio in a filter" in missing.advice
+    assert count == decision.run.kept.sum() == agree(decision, ran(more), tmp_path)
+    # What the word count drops is dropped, whatever the hash ratio says.
+    assert decision.uncertain_reasons() > 0
+
+
+def test_numbers_of_another_text_are_not_taken_for_these(ran):
+    decision = other(ran(FILTERS), HEAD + QUALITY + FINEWEB)
+    whats = {missing.what: missing.why for missing, _ in decision.missing()}
+    assert whats == {
+        "fineweb.line_punct_ratio": "the first run measured it at filter fineweb: another text, "
+        "or in another way"
+    }
+    assert decision.fates.kept.sum() == 0
+
+
+def test_a_signal_measured_twice_is_taken_from_where_it_fits(ran, tmp_path):
+    words = "  - filter: [gopher.word_count: {low: LOW}]\n"
+    twice = HEAD + words.replace("LOW", "50") + LINES + words.replace("LOW", "60")
+    only_before = HEAD + words.replace("LOW", "300") + LINES
+    decision = other(ran(twice), only_before)
+    # Of those that went on the number is that of the second text.
+    undecided = agree(decision, ran(only_before), tmp_path)
+    assert undecided == sum(decision.run.reached >= 4)
+    same = other(ran(twice), twice)
+    assert all(row.reasons == row.first_reasons for row in same.funnel())
+
+
+def test_another_setting_of_a_stage_that_rewrites_text_needs_a_run(ran, tmp_path):
+    lines = FILTERS.replace("min_sentences: 3", "min_sentences: 4")
+    decision = other(ran(FILTERS), lines)
+    assert {missing.why for missing, _ in decision.missing()} == {
+        "the first run had other settings here"
+    }
+    agree(decision, ran(lines), tmp_path)
+
+
+def test_other_settings_of_reading_leave_everything_open(ran):
+    decision = other(ran(FILTERS), FILTERS + "read: {types: [response]}\n")
+    assert decision.fates.undecided.all()
+    # How much is held at a time changes no document.
+    assert not other(ran(FILTERS), FILTERS + "read: {batch_rows: 7}\n").fates.undecided.any()
+
+
+def test_a_copy_stays_open_once_the_document_that_it_copies_is_gone(ran, tmp_path):
+    first = HEAD + QUALITY + COPIES
+    tight = first.replace("low: 50", "low: 500")
+    decision = other(ran(first), tight)
+    whole = told(decision, tmp_path)
+    truth = verdicts(ran(tight))
+    sure = [row for row in whole if row["missing"] is None]
+    assert all(row["after"] == truth[row["id"]][0] for row in sure)
+    assert any(row["after"] == "exact.duplicate" for row in sure)
+
+
+def test_a_survey_says_how_many_it_never_compared(ran):
+    first = HEAD + QUALITY + COPIES
+    decision = other(ran(first), first.replace("low: 5.5", "low: 0"))
+    (note,) = decision.notes
+    newcomers = (decision.run.reached < 3) & (decision.run.reached > 1) & ~decision.run.kept
+    assert "exact.Exact" in note
+    assert 0 < decision.fates.undecided.sum() <= newcomers.sum()
+
+
+BEST = "  - best.Best: {column: gopher.word_count, share: 0.5}\n"
+
+
+def test_the_best_share_is_ranked_again_by_the_stored_numbers(ran, tmp_path):
+    first = HEAD + QUALITY + BEST
+    for text in (
+        first.replace("share: 0.5", "share: 0.25"),
+        first.replace("low: 50", "low: 300"),
+        HEAD + QUALITY + BEST.replace("word_count", "mean_word_length"),
+        HEAD + QUALITY,
+    ):
+        assert agree(other(ran(first), text), ran(text), tmp_path) == 0
+    same = other(ran(first), first)
+    assert all(row.reasons == row.first_reasons for row in same.funnel())
+    assert same.funnel()[-1].reasons["best.below"] > 5
+
+
+def test_the_best_share_of_unknown_documents_is_unknown(ran, tmp_path):
+    first = HEAD + QUALITY + LINES + BEST
+    text = first.replace("low: 5.5", "low: 0")
+    decision = other(ran(first), text)
+    assert agree(decision, ran(text), tmp_path) > 0
+    assert decision.fates.kept.sum() == 0
+    hash_ratio = HEAD + QUALITY + BEST.replace("word_count", "hash_ratio")
+    assert other(ran(HEAD + QUALITY), hash_ratio).fates.kept.sum() == 0
+
+
+def test_languages_are_judged_again_by_the_stored_scores(ran, tmp_path):
+    language = "  - language.Identify: {keep: [en], low: 0.9}\n"
+    first = HEAD + language + QUALITY
+    text = first.replace("low: 0.9", "low: 0.95")
+    decision = other(ran(first), text)
+    assert agree(decision, ran(text), tmp_path) == 0
+    loose = first.replace("low: 0.9", "low: 0.2")
+    assert agree(other(ran(first), loose), ran(loose), tmp_path) >= 0
+    german = first.replace("[en]", "[de]")
+    decision = other(ran(first), german)
+    assert agree(decision, ran(german), tmp_path) == 0
+    assert decision.funnel()[2].reasons["language.unwanted"] > 0
+
+
+def test_the_documents_are_those_of_a_real_run(ran, tmp_path):
+    strict = HEAD + QUALITY.replace("low: 50", "low: 300")
+    decision = other(ran(HEAD + QUALITY), strict)
+    decided.write(decision, tmp_path / "o", documents=True)
+    mine, real = (pq.read_table(folder / "documents") for folder in (tmp_path / "o", ran(strict)))
+    assert 0 < mine.num_rows < decision.run.kept.sum()
+    assert mine.to_pylist() == real.to_pylist()
+    with pytest.raises(InputError, match="undecided"):
+        decided.write(
+            other(ran(FULL), FULL.replace("low: 5.5", "low: 0")), tmp_path / "p", documents=True
+        )
+    with pytest.raises(InputError, match="rewrites the text otherwise"):
+        decided.write(other(ran(HEAD + QUALITY + SCRUB), strict), tmp_path / "p", documents=True)
+    with pytest.raises(InputError, match="was dropped in the first run"):
+        decided.write(other(ran(strict), HEAD + QUALITY), tmp_path / "p", documents=True)
+
+
+def test_an_output_is_written_again_and_what_is_not_ours_is_never_touched(ran, tmp_path):
+    decision = other(ran(HEAD + QUALITY), HEAD + QUALITY)
+    decided.write(decision, tmp_path / "o", documents=True)
+    first = {path.name: path.read_bytes() for path in (tmp_path / "o").glob("*.*")}
+    decided.write(decision, tmp_path / "o")
+    assert {path.name: path.read_bytes() for path in (tmp_path / "o").glob("*.*")} == first
+    assert list((tmp_path / "o" / "documents").iterdir()) == []
+    (tmp_path / "o" / "thesis.txt").write_text("keep")
+    with pytest.raises(InputError, match="none of a decision"):
+        decided.write(decision, tmp_path / "o")
+    with pytest.raises(InputError, match="the first run itself"):
+        decided.write(decision, decision.run.folder)
+
+
+def test_the_summary_adds_up(ran, tmp_path):
+    decision = other(ran(FULL), FULL.replace("low: 5.5", "low: 0").replace("high: 0.2", "high: 0"))
+    decided.write(decision, tmp_path / "o")
+    summary = json.loads((tmp_path / "o" / "decision.json").read_text())
+    dropped = sum(sum(stage["reasons"].values()) for stage in summary["stages"])
+    assert summary["documents"] == summary["kept"] + summary["undecided"] + dropped == 72
+    assert summary["stages"][-1]["left"] == summary["kept"]
+    assert sum(missing["documents"] for missing in summary["missing"]) == summary["undecided"]
+
+
+def test_a_run_with_files_missing_or_garbled_is_told(ran, tmp_path):
+
+    folder = tmp_path / "o"
+    shutil.copytree(ran(HEAD + QUALITY), folder, ignore=lambda *_: {"work"})
+    path = sorted((folder / "dropped").iterdir())[0]
+    table = pq.read_table(path)
+    pq.write_table(table.slice(1), path)
+    with pytest.raises(ShardError, match="hold 71 documents, but the ledger 72"):
+        stored(folder)
+    renamed = pa.array(["gone"] * table.num_rows)
+    pq.write_table(table.set_column(table.column_names.index("stage"), "stage", renamed), path)
+    with pytest.raises(ShardError, match="a stage 'gone' that"):
+        stored(folder)
+    path.write_bytes(b"PAR1")
+    with pytest.raises(ShardError, match="cannot be read"):
+        stored(folder)
+
+
+def test_no_documents_at_all_are_decided_too(tmp_path):
+    (tmp_path / "empty.jsonl").write_text("\n")
+    output = tmp_path / "o"
+    run(Job(HEAD + QUALITY, "t.yaml", [str(tmp_path / "empty.jsonl")], output, workers=0), Quiet())
+    decision = other(output, HEAD + QUALITY + BEST)
+    assert decision.run.count == np.sum([row.undecided for row in decision.funnel()]) == 0
+    decided.write(decision, tmp_path / "d", documents=True)
