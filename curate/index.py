@@ -266,9 +266,10 @@ def _measure_words(text: Bytes, index: Index, count: int, row: int) -> int:
     index.rows[row], index.head_offsets[row + 1] = 0, index.head_offsets[row]
     for word in range(count, last):
         start, end = starts[word], ends[word]
-        sizes[word] = characters(text, start, end)
-        hashes[word] = hash_bytes(text, start, end)
         traits[word] = _traits(text, start, end)
+        wide = traits[word] & WIDE != 0
+        sizes[word] = characters(text, start, end) if wide else end - start
+        hashes[word] = hash_bytes(text, start, end)
         # Most words follow the one before them at once, or behind a space.
         if behind == 0 or start > behind + 1 or (start > behind and text[behind] != 32):
             _enter_gap(text, (behind, start), index, (word, row))

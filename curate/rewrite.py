@@ -37,6 +37,7 @@ class Mapping(NamedTuple):
     last: Bytes  # of the last one
     growth: int  # at most this many bytes for one
     final: int  # the number of the sigma at the end of a word
+    plain: Bytes  # what bytes become that are ASCII and stay one byte; 0 for all others
 
 
 def mapping(replace: Callable[[str], str], *, collapses: bool, ordered: bool) -> Mapping:
@@ -63,8 +64,13 @@ def mapping(replace: Callable[[str], str], *, collapses: bool, ordered: bool) ->
     data = np.frombuffer(b"".join(pieces), np.uint8)
     changed = np.flatnonzero(numbers).tolist()
     growth = max(-(-len(pieces[numbers[code]]) // len(chr(code).encode())) for code in changed)
+    plain = np.zeros(256, np.uint8)
+    for code in range(1, 128):
+        piece = pieces[numbers[code]] if numbers[code] else bytes([code])
+        plain[code] = piece[0] if len(piece) == 1 else 0
     numbers, data, ends, first, last = (frozen(a) for a in (numbers, data, ends, first, last))
-    return Mapping(numbers, data, ends, first, last, max(growth, 1), known["ς"])
+    growth, final = max(growth, 1), known["ς"]
+    return Mapping(numbers, data, ends, first, last, growth, final, frozen(plain))
 
 
 _UNCASED, _IS_CASED, _UNKNOWN = 0, 1, 2
@@ -127,11 +133,21 @@ def _write(text: Bytes, out: Bytes, to: int, table: Mapping) -> tuple[int, bool]
     """Write the copy of a text; return where it ends, and whether Python has to do it again."""
     # Taken out of the table once: inside the loop each would be counted as one more reference.
     numbers, data, ends = table.numbers, table.data, table.ends
-    first, last = table.first, table.last
+    first, last, plain = table.first, table.last, table.plain
     at, end, again = 0, len(text), False
     previous, order, state = 32, 0, _BEGUN
     while at < end:
         byte = int(text[at])
+        if plain[byte] != 0:
+            out[to] = 32
+            to += state == _GAP
+            order, state = 0, _WORD
+            while at < end and plain[text[at]] != 0:
+                out[to] = plain[text[at]]
+                to += 1
+                at += 1
+            previous = int(text[at - 1])
+            continue
         code = byte if byte < 0x80 else code_point(text, at, end)
         known = max(code, 0) if code < LAST else 0
         number, size = int(numbers[known]), _size(code)

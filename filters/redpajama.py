@@ -31,17 +31,15 @@ BAD_WORD_LANGUAGES = ("en", "fr", "it", "es", "de")
 @signal(words="wordpunct")
 def num_sentences(document: Document) -> float:
     """Runs that begin with a word and end with a run of . ! ? or the text."""
-    text, end = document.text, len(document.text)
-    count, at = 0, 0
-    outside = True
-    while at < end:
-        code = code_point(text, at, end)
-        ends = code == 46 or code == 33 or code == 63
-        if outside and is_word(code):
-            count += 1
+    text, words, count, outside = document.text, document.words, 0, True
+    for word in range(len(words.starts)):
+        at, end = words.starts[word], words.ends[word]
+        if is_word(code_point(text, at, end)):
+            count += outside
             outside = False
-        outside |= ends
-        at += 1 + (code >= 0x80) + (code >= 0x800) + (code >= 0x10000)
+            continue
+        for place in range(at, end):
+            outside |= text[place] == 46 or text[place] == 33 or text[place] == 63
     return float(count)
 
 
@@ -76,15 +74,16 @@ def _is_ellipsis(text: Bytes, at: int) -> bool:
 @signal(words="wordpunct")
 def symbol_to_word_ratio(document: Document) -> float:
     """Number signs and ellipses ("..." or "…") per raw word."""
-    text, end, at, symbols = document.text, len(document.text), 0, 0
-    while at < end:
-        size = 1
-        if text[at] == 35:
-            symbols += 1
-        elif at + 3 <= end and _is_ellipsis(text, at):
-            symbols += 1
-            size = 3
-        at += size
+    text, words, symbols = document.text, document.words, 0
+    for word in range(len(words.starts)):
+        at, end = words.starts[word], words.ends[word]
+        first = int(text[at])
+        # A word is no sign, and no sign has letters or digits in it.
+        at = end if 48 <= first <= 57 or 97 <= (first | 32) <= 122 else at
+        while at < end:
+            size = 3 if at + 3 <= end and _is_ellipsis(text, at) else 1
+            symbols += size == 3 or text[at] == 35
+            at += size
     count = len(document.words.starts)
     return symbols / count if count > 0 else math.nan
 
