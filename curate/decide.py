@@ -5,6 +5,7 @@ undecided, and says what is missing: a document that another stage dropped befor
 first recipe does not have, a text that other stages have rewritten.
 """
 
+import math
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
@@ -26,6 +27,8 @@ from curate.stage import Judge
 from curate.stored import NONE, Part, Reader, StageFacts, Stored, as_json, coded, occurrences
 from curate.stored import stage_facts as facts_of
 from filters.best import Best
+
+Pair = tuple[Any, Any]  # low and high: of every row, or one for all
 
 
 def decide(run: Stored, recipe: Recipe) -> Decision:
@@ -49,22 +52,40 @@ def decide(run: Stored, recipe: Recipe) -> Decision:
 def _filter(decision: Decision, index: int, signals: tuple[Signal, ...]) -> None:
     """Compare the stored numbers with the bounds, as the stage itself would."""
     fates, stage = decision.fates, decision.stages[index]
+    names = frozenset([schema.LANGUAGE, *(signal.name for signal in signals)])
     for part in decision.run.parts:
         if not fates.left(part.rows).any():
             continue
-        reader = Reader(decision.run, part, frozenset(signal.name for signal in signals))
+        reader = Reader(decision.run, part, names)
         for signal in signals:
+            if signal.by_language is None and math.isinf(signal.low) and math.isinf(signal.high):
+                continue  # only measured
             numbers, known = reader.numbers(signal.name, stage.signals[signal.name], stage.text)
-            broken = known & ~signal.keeps(numbers)
-            verdicts = _broken(signal, numbers, fates.code(signal.name))
+            bounds, told = _bounds(signal, reader, len(known))
+            broken = known & told & ~signal.keeps(numbers, bounds)
+            verdicts = _broken(signal, numbers, bounds, fates.code(signal.name))
             fates.drop(part.rows, broken, index, verdicts)
-            for missing, unknown in _why(decision, index, signal.name, part, ~known):
+            open_ = ~told | ~known & (np.isfinite(bounds[0]) | np.isfinite(bounds[1]))
+            for missing, unknown in _why(decision, index, signal.name, part, open_):
                 fates.doubt(part.rows, unknown, missing)
 
 
-def _broken(signal: Signal, numbers: Numbers, code: int) -> Verdicts:
+def _bounds(signal: Signal, reader: Reader, rows: int) -> tuple[Pair, Mask]:
+    """The bounds of every row, and for which rows it is known whose language they depend on."""
+    told = np.ones(rows, np.bool_)
+    if signal.by_language is None:
+        # One value for all: arrays of them would double the time of a decision.
+        return (np.float64(signal.low), np.float64(signal.high)), told
+    if schema.LANGUAGE not in reader.table.column_names:
+        return (np.float64(signal.low), np.float64(signal.high)), ~told
+    languages = reader.table.column(schema.LANGUAGE).combine_chunks()
+    return signal.bounds(languages, rows), pc.is_valid(languages).to_numpy(zero_copy_only=False)
+
+
+def _broken(signal: Signal, numbers: Numbers, bounds: Pair, code: int) -> Verdicts:
     def verdicts(own: Positions) -> tuple[int, Numbers, Numbers, bool]:
-        return code, numbers[own], signal.broken_bound(numbers[own]), False
+        low, high = (bound[own] if np.ndim(bound) else bound for bound in bounds)
+        return code, numbers[own], signal.broken_bound(numbers[own], (low, high)), False
 
     return verdicts
 

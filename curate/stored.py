@@ -31,7 +31,7 @@ _LEAVE_TEXT = (
     *("filters.url.", "filters.language.", "filters.perplexity.", "filters.redpajama_annotation."),
 )
 # What a recipe says of a signal beside what is measured.
-_JUDGED = ("low", "high", "about", "source")
+_JUDGED = ("low", "high", "by_language", "about", "source")
 
 
 @dataclass(frozen=True)

@@ -268,6 +268,29 @@ def test_the_best_share_of_unknown_documents_is_unknown(ran, tmp_path):
     assert other(ran(HEAD + QUALITY), hash_ratio).fates.kept.sum() == 0
 
 
+def test_bounds_by_language_are_those_of_each_document(ran, tmp_path):
+    table = tmp_path / "bounds.tsv"
+    table.write_text("language\tgopher.word_count\tgopher.stop_words\nen\t400:\t\nde\t3:9\t1:\n")
+    language = "  - language.Identify: {low: 0.0}\n"
+    first = HEAD + language + QUALITY
+    names = "[gopher.word_count, gopher.stop_words]"
+    by = f"  - filter:\n      by_language: {table}\n      signals: {names}"
+    text = HEAD + language + by
+    decision = other(ran(first), text)
+    assert agree(decision, ran(text), tmp_path / "d") == 0
+    assert decision.funnel()[3].reasons["gopher.word_count"] > 5
+    without = other(ran(HEAD + QUALITY), HEAD + by)
+    assert {m.what for m, _ in without.missing()} == {"gopher.word_count"}
+
+
+def test_a_signal_without_bounds_is_no_reason_to_be_undecided(ran, tmp_path):
+    measured = HEAD + QUALITY + "      - gopher.hash_ratio: {low: null, high: null}\n"
+    assert agree(other(ran(HEAD + QUALITY), measured), ran(measured), tmp_path / "a") == 0
+    # Measured in one run, it can be a rule in the next, also of what the others dropped.
+    rule = HEAD + "  - filter: [gopher.hash_ratio: {high: 0.0}]\n"
+    assert agree(other(ran(measured), rule), ran(rule), tmp_path / "b") == 0
+
+
 def test_languages_are_judged_again_by_the_stored_scores(ran, tmp_path):
     language = "  - language.Identify: {keep: [en], low: 0.9}\n"
     first = HEAD + language + QUALITY
