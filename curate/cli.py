@@ -17,6 +17,7 @@ from curate import __version__, decided, doctor, models, recipe, report, trainin
 from curate.decide import decide
 from curate.errors import CurateError, DiskError, InputError, RecipeError
 from curate.filter import Filter
+from curate.lm.commands import app as lm_app
 from curate.passes import Pass, passes
 from curate.plan import plan as make_plan
 from curate.progress import Watcher
@@ -40,6 +41,7 @@ app = typer.Typer(
 models_app = typer.Typer(no_args_is_help=True, help="Models by name: list, verify, fetch.")
 app.add_typer(models_app, name="models")
 app.add_typer(tokenizer_app, name="tokenizer")
+app.add_typer(lm_app, name="lm")
 
 FAULTY = 3  # outputs are complete, but the input was worse than the recipe allows
 

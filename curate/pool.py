@@ -40,6 +40,12 @@ LOCAL = {
 }
 
 
+class Workman(Protocol):
+    """Does tasks; what it needs for that is opened once."""
+
+    def run(self, task: Task, progress: Callable[[dict[str, int]], None]) -> Result: ...
+
+
 class Pool(Protocol):
     """Runs tasks and yields each with its result, in the order in which they end."""
 
@@ -53,14 +59,26 @@ def pool(workers: int, address: str | None, recipe: str, where: str) -> Iterator
         with Worker(recipe, where) as worker:
             yield Loop(worker)
         return
+    with pool_of(partial(Worker, recipe, where), workers, address) as members:
+        yield members
+
+
+@contextmanager
+def pool_of(
+    make: Callable[[], Workman], workers: int, address: str | None = None
+) -> Iterator[Pool]:
+    """A pool of workers that `make` makes; it goes through Ray, so it names what it calls."""
+    if workers == 0:
+        yield Loop(make())
+        return
     with started(workers, address) as ray:
-        yield RayPool(ray, workers, recipe, where)
+        yield RayPool(ray, workers, make)
 
 
 class Loop:
     """Tasks one after another in this process."""
 
-    def __init__(self, worker: Worker) -> None:
+    def __init__(self, worker: Workman) -> None:
         self._worker = worker
 
     def run(self, tasks: Iterable[Task], advance: Advance) -> Iterator[tuple[Task, Result]]:
@@ -72,15 +90,15 @@ class Loop:
 class RemoteWorker:
     """A worker in a Ray actor; it tells its progress through a small file."""
 
-    def __init__(self, recipe: str, where: str) -> None:
-        self._worker = Worker(recipe, where)
+    def __init__(self, make: Callable[[], Workman]) -> None:
+        self._worker = make()
 
     def ready(self) -> bool:
         """True, once the actor runs."""
         return True
 
     def run(self, task: Task) -> Result:
-        """The result of `Worker.run`."""
+        """The result of the worker's own `run`."""
         total: dict[str, int] = {}
         path = Path(task["scratch"]).with_suffix(".progress")
 
@@ -95,11 +113,10 @@ class RemoteWorker:
 class RayPool:
     """Tasks over actors; a lost actor is replaced and its task tried again."""
 
-    def __init__(self, ray: Any, workers: int, recipe: str, where: str) -> None:
+    def __init__(self, ray: Any, workers: int, make: Callable[[], Workman]) -> None:
         self._ray = ray
         self._actor = ray.remote(num_cpus=1, max_restarts=0)(RemoteWorker)
-        self._recipe = recipe
-        self._where = where
+        self._make = make
         self._workers = workers
         self._idle: list[Any] = []
         self._busy: dict[Any, tuple[Any, Task, int]] = {}
@@ -130,7 +147,7 @@ class RayPool:
         """Start as many actors as there is work for, up to the number of workers."""
         have = len(self._idle) + len(self._busy) + len(self._starting)
         for _ in range(min(self._workers - have, wanted - len(self._idle))):
-            actor = self._actor.remote(self._recipe, self._where)
+            actor = self._actor.remote(self._make)
             self._starting[actor.ready.remote()] = actor
 
     def _ended(self) -> Iterator[tuple[Task, int, Result | None]]:

@@ -46,7 +46,7 @@ def train_command(
     settings = train.Train(pattern=pattern, vocab_size=vocab_size, min_frequency=min_frequency)
     console = Console()
     with console.status("counting pieces and learning merges ..."):
-        summary = train.train_on_files(_files(inputs), settings, output)
+        summary = train.train_on_files(files_of(inputs), settings, output)
     console.print_json(json.dumps(summary))
     console.print(Text(str(output / "tokenizer.json")))
 
@@ -65,10 +65,11 @@ def encode(tokenizer: Tokenizer, text: Annotated[str, typer.Argument()]) -> None
 @app.command(epilog="Example:  curate tokenizer evaluate tok --input 'out/documents/*.parquet'")
 def evaluate(tokenizer: Tokenizer, inputs: Inputs) -> None:
     """Measure bytes per token and tokens per word, for each language where it is known."""
-    Console().print(fertility.report(vocabulary.load(tokenizer), _files(inputs)))
+    Console().print(fertility.report(vocabulary.load(tokenizer), files_of(inputs)))
 
 
-def _files(patterns: list[str]) -> list[Path]:
+def files_of(patterns: list[str]) -> list[Path]:
+    """The files that paths, folders and globs name, sorted."""
     files: set[Path] = set()
     for pattern in patterns:
         path = Path(pattern)
