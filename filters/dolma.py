@@ -12,10 +12,9 @@ writes `most_common_2grams`, so that the bounds of top n-grams never met a numbe
 import math
 
 from curate.hashing import clear, first_seen, hash_word
-from curate.kernel import Document, inlined
+from curate.kernel import LETTER, Document, inlined
 from curate.ngrams import gram_characters, top_gram
 from curate.signal import signal
-from curate.utf8 import code_point, is_letter, starts_character
 
 REQUIRED_WORDS = tuple(
     hash_word(word) for word in (b"the", b"be", b"to", b"of", b"and", b"that", b"have", b"with")
@@ -93,22 +92,13 @@ def symbol_to_word_ratio(document: Document) -> float:
     return found / max(len(ends), 1)
 
 
-@inlined
-def _has_letter(document: Document, word: int) -> bool:
-    text, end = document.text, document.words.ends[word]
-    for at in range(document.words.starts[word], end):
-        if starts_character(text[at]) and is_letter(code_point(text, at, end)):
-            return True
-    return False
-
-
 @signal(low=0.8)
 def alphabetic_words(document: Document) -> float:
     """Share of words with at least one letter of any script (words_with_alpha_character)."""
-    count, found = len(document.words.starts), 0
-    for word in range(count):
-        found += _has_letter(document, word)
-    return found / max(count, 1)
+    found = 0
+    for traits in document.traits:
+        found += traits & LETTER
+    return found / max(len(document.traits), 1)
 
 
 @signal(low=2)

@@ -12,96 +12,104 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from curate.column import Bytes
-from curate.kernel import Document, inlined
+from curate.kernel import Document, borrowing, inlined
 from curate.phrases import phrase_end, phrase_start
 from curate.signal import signal
 from curate.utf8 import skip_space, skip_space_back
 
-
-class _Table(NamedTuple):
-    """Phrases by two of their letters: bucket i has `items` from first[i] on."""
-
-    letters: Any
-    ends: Any  # phrase n has the letters from ends[n] on
-    items: Any
-    first: Any
-
-
-def _bucket(one: int, other: int) -> int:
-    return (one & 31) << 5 | other & 31
-
-
-def _table(phrases: list[bytes], places: list[int]) -> _Table:
-    """The table of phrases by the letters at these places and behind; a k may be a Kelvin sign."""
-    buckets: list[list[int]] = [[] for _ in range(1024)]
-    for number, (phrase, place) in enumerate(zip(phrases, places, strict=True)):
-        one, other = phrase[place], phrase[place + 1 + (phrase[place + 1] == 32)]
-        # The Kelvin sign is E2 84 AA: it ends before a space, or begins where the word does.
-        ones = {one, 0xAA if place else 0xE2} if one == ord("k") else {one}
-        others = {other, 0xE2} if other == ord("k") else {other}
-        pairs = {_bucket(first, second) for first in ones for second in others}
-        if 0xE2 in ones:
-            pairs.add(_bucket(0xE2, 0x84))
-        for pair in pairs:
-            buckets[pair].append(number)
-    return _Table(
-        np.frombuffer(b"".join(phrases), np.uint8).copy(),
-        np.cumsum([0, *map(len, phrases)]),
-        np.array([number for bucket in buckets for number in bucket]),
-        np.cumsum([0, *map(len, buckets)]),
-    )
-
-
 _LIST = (files("filters") / "lists" / "badwords" / "en.txt").read_bytes().splitlines()[1:]
-_SINGLE = [entry for entry in _LIST if b" " not in entry]
-_SEVERAL = [entry for entry in _LIST if b" " in entry]
-_WORDS, _WORD_ENDS, _WORD_ITEMS, _WORD_FIRST = _table(_SINGLE, [0] * len(_SINGLE))
-_GAPS = [entry.index(b" ") for entry in _SEVERAL]
-_PHRASES, _PHRASE_ENDS, _PHRASE_ITEMS, _PHRASE_FIRST = _table(_SEVERAL, [gap - 1 for gap in _GAPS])
-_PHRASE_GAPS = np.array(_GAPS)
+_KELVIN = "\u212a".encode()  # a k in lower case
+
+
+def _spellings(phrase: bytes) -> list[bytes]:
+    """The phrase with each k as it is, and as a Kelvin sign."""
+    head, k, tail = phrase.partition(b"k")
+    if not k:
+        return [phrase]
+    return [head + letter + rest for letter in (k, _KELVIN) for rest in _spellings(tail)]
 
 
 @inlined
-def _is_naughty(text: Bytes, start: int, end: int) -> bool:
+def _key(one: int, two: int, three: int) -> int:
+    """A number below 2**15 of three bytes, the same for capitals."""
+    return (one & 31) << 10 | (two & 31) << 5 | three & 31
+
+
+class _Table(NamedTuple):
+    """Spellings of phrases by the key of three of their bytes."""
+
+    known: Any  # whether any spelling has this key
+    first: Any  # those that have it are the ones from first[key] to first[key + 1]
+    letters: Any  # spelling n has those from ends[n] to ends[n + 1]
+    ends: Any
+    gaps: Any  # where a spelling has its first space; 0 if nowhere
+
+
+def _table(phrases: list[bytes]) -> _Table:
+    """The table of phrases by their first two bytes and their last, or three about a space."""
+    keyed: list[tuple[int, int, bytes]] = []
+    for spelling in (spelling for phrase in phrases for spelling in _spellings(phrase)):
+        gap = max(spelling.find(b" "), 0)
+        three = (gap - 1, gap + 1, gap + 2) if gap > 0 else (0, 1, -1)
+        keyed.append((_key(*(spelling[place] for place in three)), gap, spelling))
+    keyed.sort()
+    counts = np.bincount([key for key, _, _ in keyed], minlength=1 << 15)
+    return _Table(
+        counts > 0,
+        np.concatenate([[0], np.cumsum(counts)]),
+        np.frombuffer(b"".join(spelling for _, _, spelling in keyed), np.uint8).copy(),
+        np.cumsum([0, *(len(spelling) for _, _, spelling in keyed)]),
+        np.array([gap for _, gap, _ in keyed]),
+    )
+
+
+_WORDS = _table([entry for entry in _LIST if b" " not in entry])
+_WORD_KNOWN, _WORD_FIRST, _WORD_LETTERS, _WORD_ENDS, _ = _WORDS
+_PHRASES = _table([entry for entry in _LIST if b" " in entry])
+_KNOWN, _FIRST, _LETTERS, _ENDS, _GAPS = _PHRASES
+
+
+@inlined
+def _is_word(text: Bytes, start: int, end: int, key: int) -> bool:
     """Whether this word is in the list."""
-    if end - start < 2:
-        return False
-    bucket = int(text[start] & 31) << 5 | int(text[start + 1] & 31)
     found = False
-    for item in range(_WORD_FIRST[bucket], _WORD_FIRST[bucket + 1]):
-        entry = _WORD_ITEMS[item]
-        letters = _WORDS[_WORD_ENDS[entry] : _WORD_ENDS[entry + 1]]
+    for spelling in range(_WORD_FIRST[key], _WORD_FIRST[key + 1]):
+        letters = _WORD_LETTERS[_WORD_ENDS[spelling] : _WORD_ENDS[spelling + 1]]
         found |= phrase_end(text, start, end, letters) == end
     return found
 
 
 @inlined
-def _is_naughty_around(text: Bytes, gap: int) -> bool:
+def _is_phrase(text: Bytes, gap: int, key: int) -> bool:
     """Whether a phrase of the list has its first space here."""
-    bucket = int(text[gap - 1] & 31) << 5 | int(text[gap + 1] & 31)
     found = False
-    for item in range(_PHRASE_FIRST[bucket], _PHRASE_FIRST[bucket + 1]):
-        entry = _PHRASE_ITEMS[item]
-        first, last = _PHRASE_ENDS[entry], _PHRASE_ENDS[entry + 1]
-        space = first + _PHRASE_GAPS[entry]
-        if phrase_start(text, 0, gap, _PHRASES[first:space]) >= 0:
-            found |= phrase_end(text, gap + 1, len(text), _PHRASES[space + 1 : last]) >= 0
+    for spelling in range(_FIRST[key], _FIRST[key + 1]):
+        first, last = _ENDS[spelling], _ENDS[spelling + 1]
+        space = first + _GAPS[spelling]
+        if phrase_start(text, 0, gap, _LETTERS[first:space]) >= 0:
+            found |= phrase_end(text, gap, len(text), _LETTERS[space:last]) >= 0
+    return found
+
+
+@borrowing
+def _naughty(document: Document) -> bool:
+    text, words = document.text, document.words
+    found = False
+    for word in range(len(words.starts)):
+        start, end = words.starts[word], words.ends[word]
+        if end - start >= 2:
+            key = _key(int(text[start]), int(text[start + 1]), int(text[end - 1]))
+            found |= _WORD_KNOWN[key] and _is_word(text, start, end, key)
+        if end + 2 < len(text) and text[end] == 32:  # more than a byte follows the space
+            key = _key(int(text[end - 1]), int(text[end + 1]), int(text[end + 2]))
+            found |= _KNOWN[key] and _is_phrase(text, end, key)
     return found
 
 
 @signal(high=0)
 def has_naughty_word(document: Document) -> float:
     """1 if a word, or any stretch of the text, is one of LDNOOBW's English words or phrases."""
-    text, words = document.text, document.words
-    last = len(words.starts) - 1
-    for word in range(last + 1):
-        end = words.ends[word]
-        if _is_naughty(text, words.starts[word], end):
-            return 1.0
-        is_gap = word < last and text[end] == 32 and words.starts[word + 1] == end + 1
-        if is_gap and _is_naughty_around(text, end):
-            return 1.0
-    return 0.0
+    return 1.0 if _naughty(document) else 0.0
 
 
 _JAVASCRIPT = np.frombuffer(b"javascript", np.uint8).copy()

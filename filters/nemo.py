@@ -18,7 +18,7 @@ import numpy as np
 
 from curate.column import Bytes
 from curate.hashing import hash_word
-from curate.kernel import Document, inlined
+from curate.kernel import LETTER, WIDE, Document, borrowing, inlined
 from curate.phrases import letter_start, phrase_end, phrase_start
 from curate.signal import signal
 from curate.utf8 import code_point, skip_space, skip_space_back, starts_character
@@ -161,13 +161,14 @@ def parentheses(document: Document) -> float:
     """Share of characters that are any of () [] {} ⟨⟩; 1 without any characters."""
     if document.characters == 0:
         return 1.0
-    text, found = document.text, 0
-    for at in range(len(text)):
-        byte = text[at]
+    text, found, wide = document.text, 0, 0
+    for byte in text:
         found += (byte == 40) | (byte == 41) | (byte == 91) | (byte == 93)
         found += (byte == 123) | (byte == 125)
-        if byte == 0xE2 and at + 3 <= len(text) and text[at + 1] == 0x9F:  # U+27E8, U+27E9
-            found += text[at + 2] == 0xA8 or text[at + 2] == 0xA9
+        wide += byte == 0x9F
+    for at in range(2, len(text) if wide > 0 else 0):  # U+27E8, U+27E9
+        angle = (text[at] == 0xA8) | (text[at] == 0xA9)
+        found += angle & (text[at - 1] == 0x9F) & (text[at - 2] == 0xE2)
     return found / document.characters
 
 
@@ -223,10 +224,9 @@ def _phrase_at(text: Bytes, start: int, end: int, at: int) -> int:
     return -1
 
 
-@signal(high=0.4)
-def boilerplate(document: Document) -> float:
-    """Share of paragraphs with a phrase of policies on cookies and privacy; 1 with lorem ipsum."""
-    text, end = document.text, len(document.text)
+@borrowing
+def _boilerplate(text: Bytes) -> float:
+    end = len(text)
     paragraphs, found, start, is_policy = 1, 0, 0, False
     at = 1
     while at < end:
@@ -243,6 +243,12 @@ def boilerplate(document: Document) -> float:
             is_policy |= phrase > 0
         at += 1
     return (found + is_policy) / paragraphs
+
+
+@signal(high=0.4)
+def boilerplate(document: Document) -> float:
+    """Share of paragraphs with a phrase of policies on cookies and privacy; 1 with lorem ipsum."""
+    return float(_boilerplate(document.text))
 
 
 @signal(low=3, high=10)
@@ -333,11 +339,12 @@ def common_english_words(document: Document) -> float:
 
 
 @inlined
-def _has_letter(text: Bytes, start: int, end: int) -> bool:
+def _is_alphabetic(text: Bytes, start: int, end: int) -> bool:
+    found = False
     for at in range(start, end):
-        if starts_character(text[at]) and entry(code_point(text, at, end)) & ALPHABETIC:
-            return True
-    return False
+        if starts_character(text[at]):
+            found |= entry(code_point(text, at, end)) & ALPHABETIC != 0
+    return found
 
 
 @signal(low=0.8)
@@ -345,7 +352,10 @@ def words_without_alphabets(document: Document) -> float:
     """Share of words WITH an alphabetic character, vowel signs and the like among them."""
     words, found = document.words, 0
     for word in range(len(words.starts)):
-        found += _has_letter(document.text, words.starts[word], words.ends[word])
+        traits = document.traits[word]
+        if traits == WIDE:  # no letter, but maybe a vowel sign
+            found += _is_alphabetic(document.text, words.starts[word], words.ends[word])
+        found += traits & LETTER
     return found / len(words.starts) if len(words.starts) > 0 else math.nan
 
 

@@ -12,7 +12,7 @@ hashes (PYTHONHASHSEED); here it is the first.
 import math
 
 from curate.hashing import SEED, clear, first_seen, join
-from curate.kernel import Document, inlined
+from curate.kernel import Document, borrowing, inlined
 from curate.ngrams import gram, gram_characters, room_for_repeated, top_gram
 from curate.signal import signal
 from curate.utf8 import skip_space
@@ -140,7 +140,7 @@ def _holds(document: Document, word: int, top: int, size: int) -> bool:
     return _begins_alike(document, word + size - 1, top + size - 1)
 
 
-@inlined
+@borrowing
 def _removed(document: Document, top: int, size: int) -> int:
     """How often `str.replace` finds the words from `top`, joined by one space, in the text.
 
@@ -148,18 +148,21 @@ def _removed(document: Document, top: int, size: int) -> int:
     of one; those between are whole words. No place is compared with more than its own word, so
     this is linear in the length of the text.
     """
-    words = document.words
+    text, words = document.text, document.words
     first = words.ends[top] - words.starts[top]
+    before, behind = text[words.ends[top] - 1], text[words.starts[top + size - 1]]
     length = size - 1
     for place in range(top, top + size):
         length += words.ends[place] - words.starts[place]
     found, free = 0, 0
     for word in range(len(words.starts) - size + 1):
-        start = words.ends[word] - first
-        if start >= free and _holds(document, word, top, size):
+        end = words.ends[word]
+        if text[end - 1] != before or text[words.starts[word + size - 1]] != behind:
+            continue
+        if end - first >= free and _holds(document, word, top, size):
             found += 1
-            free = start + length
-    return found
+            free = end - first + length
+    return int(found)
 
 
 @inlined
@@ -168,7 +171,8 @@ def _top_share(document: Document, size: int) -> float:
         return 1.0
     top, _ = top_gram(document, size)
     characters = gram_characters(document.words.characters, top, size) + size - 1
-    return _removed(document, top, size) * characters / document.characters
+    removed: int = _removed(document, top, size)
+    return removed * characters / document.characters
 
 
 @signal(high=0.20)
