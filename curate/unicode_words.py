@@ -147,6 +147,21 @@ def _cut(text: Bytes, places: Places, count: int, by_first: bool) -> int:
     return _close(places, count, start, end, (found | later * (held >= 0)) & wanted)
 
 
+_SEPARATORS = np.isin(np.arange(256), list(b" \n\r\t\v\f\0"))
+
+
+@inlined
+def fasttext_word_count(text: Bytes) -> int:
+    """Tokens of `fasttext`, parted by ASCII space and NUL, that begin with a letter or digit."""
+    words, inside, end = 0, False, len(text)
+    for at in range(end):
+        separator = _SEPARATORS[text[at]]
+        if not separator and not inside:
+            words += entry(code_point(text, at, end)) & ALPHANUMERIC
+        inside = not separator
+    return words
+
+
 @helper
 def _cut_all(text: View, places: Places, offsets: Offsets, by_first: bool) -> None:
     for row in range(len(offsets) - 1):
