@@ -22,6 +22,7 @@ LABEL = b"__label__"
 ENTRY_TAIL = 9  # bytes behind an entry's name: how often it was seen, and whether it is a label
 
 Floats = NDArray[np.float32]
+Ranks = NDArray[np.int32]
 
 
 class Settings(NamedTuple):

@@ -12,8 +12,8 @@ import numpy as np
 
 from curate.column import Positions, View
 from curate.errors import ModelError
-from filters.fasttext_file import LABEL, Contents, Entries, Floats, huffman, read_model
-from filters.fasttext_output import Ranks, best_leaves, best_of, leaves, scores_of
+from filters.fasttext_file import LABEL, Contents, Entries, Floats, Ranks, huffman, read_model
+from filters.fasttext_output import best_leaves, best_of, leaves, scores_of
 from filters.fasttext_words import (
     CACHED_BYTES,
     END,

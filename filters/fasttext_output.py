@@ -7,14 +7,11 @@ round a text's numbers by the number of its neighbours.
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from curate.kernel import helper, inlined
-from filters.fasttext_file import Floats
+from filters.fasttext_file import Floats, Ranks
 
 SOFTMAX = 3
-
-Ranks = NDArray[np.int32]
 
 # The library reads logistic functions from a table of so many steps to one, between -8 and 8.
 _STEPS = 32

@@ -12,11 +12,10 @@ from numpy.typing import NDArray
 
 from curate.column import Bytes, Hashes, Positions, View
 from curate.kernel import borrowing, helper, inlined
-from filters.fasttext_file import LABEL, Floats
+from filters.fasttext_file import LABEL, Floats, Ranks
 
 END = b"</s>"
 
-Ranks = NDArray[np.int32]
 Bits = NDArray[np.uint32]
 Int = Any  # of Python or of NumPy: to a kernel they are the same
 
@@ -239,7 +238,7 @@ def add_letters(room: Room, size: Int, vocabulary: Vocabulary, sums: Floats, slo
     return added
 
 
-@inlined
+@borrowing
 def sum_word(room: Room, size: Int, vocabulary: Vocabulary, sums: Floats, slot: Int) -> Int:
     """Sum the rows of `<word>` into a slot; its hash and above how many, or -1 for a label."""
     hashed = np.int64(_BASIS)
@@ -292,7 +291,7 @@ def remembered(data: Bytes, word: Any, vocabulary: Vocabulary, cache: Cache, roo
     return slot
 
 
-@inlined
+@borrowing
 def add_pairs(text: Int, hashed: Int, words: Int, vocabulary: Vocabulary, room: Room) -> Int:
     """Add the rows of the n-grams of words that end with this one; how many."""
     # A hash as fastText keeps it: a signed number of 32 bits.

@@ -4,6 +4,7 @@ import gzip
 import math
 import os
 import random
+from dataclasses import replace
 
 import fasttext
 import numpy as np
@@ -15,8 +16,9 @@ from hypothesis import strategies as st
 from curate import schema
 from curate.column import view
 from curate.errors import ModelError, RecipeError
-from filters.fasttext_model import FastText
-from filters.language import UNDETERMINED, Identify, language_of
+from filters.fasttext_model import FastText, new_cache
+from filters.fasttext_words import Cache
+from filters.language import UNDETERMINED, Identify, language_of, line_share
 
 # As plain Python the kernels are a thousand times slower.
 COMPILED = os.environ.get("NUMBA_DISABLE_JIT") != "1"
@@ -134,6 +136,36 @@ def test_trained_here_with_word_n_grams_and_every_loss_it_agrees(tmp_path):
                 assert abs(found[row, column] - value) < 1e-4, loss
 
 
+def test_the_first_labels_are_those_of_all_probabilities(shared, ours):
+    texts = view(pa.array(sample(shared, "lingua", 200 if COMPILED else 20)))
+    every = ours.probabilities(texts)
+    labels, scores = ours.best(texts, 5)
+    expected = np.sort(every, axis=1)[:, ::-1][:, :5]
+    assert np.allclose(scores, expected, atol=1e-6)
+    assert np.allclose(np.take_along_axis(every, labels, axis=1), scores, atol=1e-6)
+    assert np.array_equal(ours.best(texts)[0], labels[:, :1])
+
+
+def test_what_was_remembered_does_not_change_a_bit(shared, ours):
+    texts = view(pa.array(sample(shared, "lingua", 300 if COMPILED else 30)))
+    small = Cache(np.zeros((5, 8), np.uint64), np.zeros((5, 16), np.float32))
+    forgetful = replace(ours, cache=small)
+    fresh = replace(ours, cache=new_cache(16))
+    expected = fresh.hidden(texts)
+    assert (small.words[:, 6] != 0).sum() == 0
+    for model in (fresh, forgetful, forgetful, ours):
+        assert np.array_equal(model.hidden(texts)[0], expected[0])
+        assert np.array_equal(model.hidden(texts)[1], expected[1])
+    assert (small.words[:4, 6] != 0).all()
+
+
+def test_two_words_in_one_slot_are_told_apart(ours):
+    only = Cache(np.zeros((2, 8), np.uint64), np.zeros((2, 16), np.float32))
+    model = replace(ours, cache=only)
+    texts = view(pa.array(["one two one two", "two one", "one", "two", "onetwothree " * 9]))
+    assert np.array_equal(model.best(texts)[1], ours.best(texts)[1])
+
+
 def test_a_text_without_words_is_undetermined_and_dropped(model_file):
     result = identified(model_file, "", " \n\t ", low=0.0).to_pydict()
     assert result["language"] == [UNDETERMINED] * 2
@@ -192,3 +224,90 @@ def test_a_truncated_model_without_a_pin_is_an_error_and_no_crash(tmp_path, mode
     (tmp_path / "cut.ftz").write_bytes(data[: int(share * len(data))])
     with pytest.raises(ModelError, match="fastText model"):
         FastText.load(tmp_path / "cut.ftz")
+
+
+def test_each_language_has_its_own_bound(model_file):
+    english = "This is an ordinary English sentence about the weather."
+    german = "Das ist ein gewöhnlicher deutscher Satz über das Wetter."
+    stage = {"low": 0.2, "by_language": {"de": 0.999999}}
+    result = identified(model_file, english, german, **stage).to_pydict()
+    assert result["dropped_by"] == [None, "language.score"]
+    assert result["bound"][1] == 0.999999
+
+
+def test_several_languages_are_listed_while_they_score_enough(model_file, library):
+    text = "Das ist ein Satz, and this is another one. Voilà une phrase."
+    result = identified(model_file, text, "", top=3, floor=0.01, low=0.0)
+    labels, values = library.predict(text, k=3)
+    count = sum(value >= 0.01 for value in values)
+    assert result.column("languages").to_pylist() == [
+        [label.removeprefix("__label__") for label in labels[:count]],
+        [],
+    ]
+    scores = result.column("language_scores").to_pylist()
+    assert np.allclose(scores[0], values[:count], atol=1e-4) and scores[1] == []
+
+
+ENGLISH = "This is an ordinary English sentence about the weather."
+GERMAN = "Das ist ein deutscher Satz."
+
+
+def test_lines_and_their_characters_in_the_language_of_their_text_have_a_share(model_file):
+    mixed = f"{ENGLISH}\n{GERMAN}\n\n{ENGLISH}\n{ENGLISH}\n"
+    texts = (mixed, "", "\n\n", GERMAN)
+    lines = identified(model_file, *texts, lines="lines", low=0.0, low_lines=0.8)
+    share = [3 / 4, math.nan, math.nan, 1]
+    assert np.allclose(lines.column("language_lines"), share, equal_nan=True)
+    assert lines.column("dropped_by").to_pylist()[0] == "language.lines"
+    characters = identified(model_file, *texts, lines="characters", low=0.0, low_lines=0.8)
+    share[0] = 3 * (len(ENGLISH) + 1) / (3 * (len(ENGLISH) + 1) + len(GERMAN) + 1)
+    assert np.allclose(characters.column("language_lines"), share, equal_nan=True)
+    assert characters.column("dropped_by").to_pylist()[0] is None
+
+
+@settings(max_examples=20, deadline=None)
+@given(st.lists(st.lists(st.sampled_from([ENGLISH, GERMAN, "", " ", "日本語です。"]))))
+def test_the_share_of_lines_is_what_asking_line_by_line_gives(ours, texts):
+    column = pa.array(["", *("\n".join(lines) for lines in texts)]).slice(1)
+    labels = ours.best(view(column))[0][:, 0]
+    found = line_share(view(column), labels, ours, in_characters=False)
+    for label, lines, share in zip(labels.tolist(), texts, found.tolist(), strict=True):
+        each = ours.best(view(pa.array(lines, pa.string())))[0][:, 0].tolist()
+        heard = [one for one in each if one >= 0]
+        assert share == heard.count(label) / len(heard) if heard else math.isnan(share)
+
+
+def test_it_judges_again_from_what_it_wrote(model_file):
+    given = {"model": str(model_file), "lines": "lines"}
+    with Identify(**given).open() as stage:
+        before = stage(batch(f"{ENGLISH}\n{GERMAN}\n{ENGLISH}"))
+    again = Identify(**given, low_lines=0.9)
+    after = again.judge(before.select(list(again.judged_from)))
+    assert after.column("dropped_by").to_pylist() == ["language.lines"]
+
+
+def test_settings_that_mean_nothing_are_refused():
+    with pytest.raises(RecipeError, match="by_language: de: 65 is no probability"):
+        Identify(by_language={"de": 65})
+    with pytest.raises(RecipeError, match="write `lines: lines`"):
+        Identify(low_lines=0.5)
+    with pytest.raises(RecipeError, match="top: -1"):
+        Identify(top=-1)
+
+
+def test_a_misspelt_language_with_a_bound_is_answered_with_the_nearest(model_file):
+    with pytest.raises(RecipeError, match=r"by_language: .* 'eng'; did you mean en"):
+        identified(model_file, "text", by_language={"eng": 0.5})
+
+
+def test_labels_with_a_script_are_kept_as_they_are(tmp_path):
+    lines = ["__label__eng_Latn the cat sat", "__label__rus_Cyrl кот сидел на окне"] * 30
+    (tmp_path / "train.txt").write_text("\n".join(lines) + "\n")
+    model = fasttext.train_supervised(
+        str(tmp_path / "train.txt"), minn=2, maxn=3, dim=4, bucket=300, thread=1, verbose=0
+    )
+    model.save_model(str(tmp_path / "script.bin"))
+    keep = ("rus_Cyrl",)
+    result = identified(tmp_path / "script.bin", "the cat", "кот", keep=keep, low=0.5).to_pydict()
+    assert result["language"] == ["eng_Latn", "rus_Cyrl"]
+    assert result["dropped_by"][0] == "language.unwanted"
