@@ -28,7 +28,7 @@ test: $(VENV)/.train $(VENV)/.lid.176 ## run all tests, kernels compiled
 
 test-plain: $(VENV)/.train $(VENV)/.lid.176 ## run the tests of the kernels as plain Python
 	@NUMBA_DISABLE_JIT=1 $(BIN)/python -m pytest -q -m "not ray and not slow" \
-		tests/filters tests/dedup $(PYTEST)
+		tests/filters tests/dedup tests/lm $(PYTEST)
 
 check: $(VENV)/.core ## lint, format check and strict types
 	@$(BIN)/ruff check

@@ -12,6 +12,7 @@ from curate.column import Mask
 from curate.errors import LawError, RecipeError
 from curate.lm.adjust import MARKED, Adjuster, Statistics, Totals
 from curate.lm.arpa import Arpa
+from curate.lm.normalize import known
 from curate.lm.rows import (
     PAYLOAD,
     Columns,
@@ -55,6 +56,7 @@ class Estimate:
             raise RecipeError("discounts: write D1, D2, D3+ from 0 to 1, 2, 3")
         if self.memory_bytes < MIB:
             raise RecipeError(f"memory: {self.memory_bytes} bytes; write 1M or more")
+        known(self.normalize)
 
     @property
     def least(self) -> tuple[int, ...]:

@@ -21,6 +21,7 @@ from curate.lm.estimate import Estimate, Events, Model
 from curate.lm.read import Unit, texts, units
 from curate.lm.rows import Run, Sorter, suffix_order
 from curate.lm.sentences import Sentences
+from curate.models import model_path
 from curate.pool import Pool, check, pool_of
 from curate.store import disk_errors, sync_file, sync_folder
 
@@ -30,7 +31,7 @@ class Counter:
 
     def __init__(self, settings: Estimate) -> None:
         self._settings = settings
-        path = Path(settings.tokenizer) if settings.tokenizer else None
+        path = model_path(settings.tokenizer) if settings.tokenizer else None
         self._sentences = Sentences(settings.wording, path)
 
     def run(self, task: dict[str, Any], progress: Callable[[dict[str, int]], None]) -> Any:
@@ -92,6 +93,8 @@ def train(
     todo = units(paths)
     if not todo:
         raise InputError("no input: name text, JSONL or Parquet files to learn from")
+    if settings.tokenizer:
+        model_path(settings.tokenizer)
     output.parent.mkdir(parents=True, exist_ok=True)
     folder = Path(tempfile.mkdtemp(prefix=".lm-", dir=output.parent))
     try:
