@@ -1,9 +1,10 @@
 """Speed of every signal, of the index and of the whole set, in MB of text a second on one core.
 
-    python benchmarks/filters_speed.py PAGES.jsonl[.gz] [--field text]
+    python -m benchmarks.filters_speed PAGES.jsonl[.gz] [--field text] [--families all] [--signals]
 
-takes the texts of real pages from a JSONL file. Times are CPU seconds, the best of several rounds,
-for other work on the machine only ever adds. Each process reports how long loading took, too.
+takes the texts of real pages from a JSONL file. A family is a rule set: one file of filters/. Times
+are CPU seconds, the best of several rounds, for other work on the machine only ever adds. Each
+process reports how long loading took, too.
 """
 
 import argparse
@@ -24,8 +25,9 @@ from curate.column import view  # noqa: E402  # as above
 from curate.filter import Filter  # noqa: E402  # as above
 from curate.index import index  # noqa: E402  # as above
 from curate.kernel import each  # noqa: E402  # as above
-from curate.schema import TEXT  # noqa: E402  # as above
+from curate.schema import LANGUAGE, TEXT  # noqa: E402  # as above
 from curate.signal import catalogue  # noqa: E402  # as above
+from curate.words import Words  # noqa: E402  # as above
 from filters.c4 import Lines  # noqa: E402  # as above
 
 FAMILIES = ("gopher", "repetition", "c4", "fineweb")
@@ -57,20 +59,26 @@ def main() -> None:
     parser.add_argument("pages", type=Path)
     parser.add_argument("--field", default="text")
     parser.add_argument("--rounds", type=int, default=10)
+    parser.add_argument("--families", nargs="*", default=FAMILIES, help="rule sets; `all`: each")
+    parser.add_argument("--signals", action="store_true", help="each signal of its own, too")
     given = parser.parse_args()
     if not given.pages.exists():
         sys.exit(f"{given.pages} is not here: name a JSONL file with texts of real pages")
 
-    every = catalogue(filters)
-    signals = tuple(one for one in every if one.name.partition(".")[0] in FAMILIES)
+    every = [one for one in catalogue(filters) if one.column == TEXT]
+    families = [*dict.fromkeys(one.name.partition(".")[0] for one in every)]
+    if "all" not in given.families:
+        families = [family for family in families if family in given.families]
+    signals = tuple(one for one in every if one.name.partition(".")[0] in families)
     stage, lines = Filter(signals), Lines()
-    empty = pa.RecordBatch.from_pydict({TEXT: pa.array([], pa.string())})
+    found = texts(given.pages, given.field)
+    batch = pa.RecordBatch.from_pydict(
+        {TEXT: pa.array(found, pa.string()), LANGUAGE: pa.array(["en"] * len(found), pa.string())}
+    )
     loading = time.process_time()
-    lines(stage(empty))
+    lines(stage(batch.slice(0, 0)))
     loaded = time.process_time() - loading
 
-    found = texts(given.pages, given.field)
-    batch = pa.RecordBatch.from_pydict({TEXT: pa.array(found, pa.string())})
     column = view(batch.column(TEXT))
     size = len(column.data) / 1e6
     cut = index(column)
@@ -81,12 +89,13 @@ def main() -> None:
         print(f"{name:45}{size / best(work, given.rounds):10.0f} MB/s")
 
     row("index (words, lines, paragraphs, repeats)", lambda: index(column))
-    for one in signals:
-        row(one.name, lambda measure=one.measure: each(measure, cut))
+    for one in (one for one in signals if given.signals and one.is_kernel):
+        own = cut if one.words == Words() else one.words.cut(batch, TEXT)
+        row(one.name, lambda measure=one.measure, own=own: each(measure, own))
     row("c4.Lines (rewrites the text)", lambda: lines(batch))
-    for family in FAMILIES:
+    for family in families:
         own = Filter(tuple(one for one in signals if one.name.startswith(f"{family}.")))
-        row(f"Filter with {family} alone", lambda own=own: own(batch))
+        row(f"Filter with {family}, {len(own.signals)} signals", lambda own=own: own(batch))
     row(f"Filter with all {len(signals)} signals", lambda: stage(batch))
     row("the same, then c4.Lines", lambda: lines(stage(batch)))
 
