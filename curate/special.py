@@ -10,7 +10,8 @@ from curate.index import WordPlaces, index
 from curate.kernel import Index, helper, inlined
 from curate.properties import paged
 from curate.rewrite import lowered
-from curate.schema import Batch
+from curate.schema import LANGUAGE, Batch
+from curate.unicode_words import word_places
 from curate.utf8 import code_point, starts_character
 
 
@@ -22,6 +23,7 @@ def _tables(path: Path) -> tuple[Any, Any]:
     return paged(every)
 
 
+_CHINESE = "zh"
 _WHERE, _SPECIAL = _tables(Path(__file__).with_name("special.txt"))
 
 
@@ -83,6 +85,37 @@ def stripped_places(text: View) -> WordPlaces:
 
 
 def stripped(batch: Batch, column: str) -> Index:
-    """Words are those of the copy in lower case, less the special characters around them."""
+    """Words are those of the copy in lower case, less the special characters around them.
+
+    Chinese, which has no spaces, is cut as Unicode says, where a stage before told the language.
+    """
     text = lowered(view(batch.column(column)))
-    return index(text, stripped_places(text))
+    places = stripped_places(text)
+    languages = batch.column(LANGUAGE).to_pylist() if LANGUAGE in batch.schema.names else []
+    if _CHINESE not in languages:
+        return index(text, places)
+    segments = _less_special(text, word_places(text))
+    ways = [segments if language == _CHINESE else places for language in languages]
+    rows = [slice(way.offsets[row], way.offsets[row + 1]) for row, way in enumerate(ways)]
+    starts = np.concatenate([way.starts[own] for way, own in zip(ways, rows, strict=True)])
+    ends = np.concatenate([way.ends[own] for way, own in zip(ways, rows, strict=True)])
+    sizes = [own.stop - own.start for own in rows]
+    offsets = np.concatenate([[0], np.cumsum(sizes)]).astype(np.int32)
+    return index(text, WordPlaces(starts, ends, offsets))
+
+
+@helper
+def _strip_all(text: View, places: WordPlaces, starts: Offsets, ends: Offsets) -> None:
+    for row in range(len(places.offsets) - 1):
+        own = text.data[text.offsets[row] : text.offsets[row + 1]]
+        for word in range(places.offsets[row], places.offsets[row + 1]):
+            starts[word], ends[word] = strip(own, places.starts[word], places.ends[word])
+
+
+def _less_special(text: View, places: WordPlaces) -> WordPlaces:
+    """The words without special characters around them; those of nothing else are left out."""
+    starts, ends = np.empty_like(places.starts), np.empty_like(places.ends)
+    _strip_all(text, places, starts, ends)
+    kept = starts < ends
+    counts = np.concatenate([[0], np.cumsum(kept)]).astype(np.int32)
+    return WordPlaces(starts[kept], ends[kept], counts[places.offsets])
