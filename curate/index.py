@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from curate.column import Bytes, Hashes, Offsets, View, frozen
 from curate.eight import HIGH, ONES, below, eight, first, letters, same, zeros
 from curate.hashing import SEED, clear, first_seen, hash_bytes, join, mix
-from curate.kernel import LETTER, WIDE, Index, Spans, helper, inlined
+from curate.kernel import LETTER, WIDE, Grams, Index, Spans, helper, inlined
 from curate.utf8 import (
     breaks,
     characters,
@@ -226,9 +226,26 @@ def _keep_repeated(places: Places, count: int, repeats: Bytes, size: int) -> int
     return kept
 
 
+@inlined
+def _list_grams(grams: Grams, at: int, found: tuple[Places, Offsets, int], repeats: Bytes) -> int:
+    """Write which of these places begin an n-gram that is repeated; return where the list ends."""
+    places, ids, size = found
+    for item in range(len(places)):
+        place = places[item]
+        if repeats[place] == size:
+            grams.places[at] = place
+            grams.firsts[at] = ids[place]
+            at += 1
+    return at
+
+
 @helper
 def _find_repeats(
-    hashes: Hashes, repeats: Bytes, keys: Hashes, scratch: tuple[Offsets, Offsets, Places]
+    hashes: Hashes,
+    repeats: Bytes,
+    grams: Grams,
+    keys: Hashes,
+    scratch: tuple[Offsets, Offsets, Places],
 ) -> None:
     """Write the size of the longest repetition at each word, growing repetitions word by word.
 
@@ -240,7 +257,7 @@ def _find_repeats(
         keys[place] = hashes[place]
         places[place] = place
         repeats[place] = 0
-    count = len(hashes)
+    count, listed = len(hashes), grams.ends[0]
     for size in range(1, LONGEST_REPEAT + 1):
         mask = clear(slots, count)
         for item in range(count):
@@ -250,6 +267,9 @@ def _find_repeats(
             if first != place:
                 repeats[first] = size
                 repeats[place] = size
+        if size > 1:
+            listed = _list_grams(grams, listed, (places[:count], ids, size), repeats)
+        grams.ends[size] = listed
         count = _keep_repeated(places, count, repeats, size)
         for item in range(count):
             place = places[item]
@@ -302,9 +322,12 @@ def _cut(index: Index, places: Places, known: bool) -> None:
         index.word_offsets[row + 1] = word
         index.line_offsets[row + 1] = line
         index.paragraph_offsets[row + 1] = paragraph
+        ends = index.grams.ends[11 * row : 11 * row + 11]
+        ends[0] = index.grams.ends[11 * row - 1] if row > 0 else 0
         _find_repeats(
             index.words.hashes[first_word:word],
             index.repeats[first_word:word],
+            Grams(index.grams.places, index.grams.firsts, ends),
             index.keys,
             (index.slots, index.counts, places),
         )
@@ -345,6 +368,12 @@ def index(text: View, words: WordPlaces | None = None) -> Index:
         paragraphs=_spans(lines),
         paragraph_offsets=np.zeros(rows + 1, np.int32),
         repeats=np.empty(count, np.uint8),
+        # As long as if everything were repeated; pages that are not written to cost nothing.
+        grams=Grams(
+            np.empty(9 * count, np.int32),
+            np.empty(9 * count, np.int32),
+            np.zeros((LONGEST_REPEAT + 1) * rows, np.int32),
+        ),
         rows=np.zeros(rows, np.int32),
         heads=np.empty(count, np.int32),
         head_offsets=np.zeros(rows + 1, np.int32),
@@ -367,6 +396,7 @@ def index(text: View, words: WordPlaces | None = None) -> Index:
         paragraphs=_trimmed(filled.paragraphs, filled.paragraph_offsets),
         paragraph_offsets=frozen(filled.paragraph_offsets),
         repeats=frozen(filled.repeats[: filled.word_offsets[-1]]),
+        grams=Grams(*(frozen(array) for array in filled.grams)),
         rows=frozen(filled.rows),
         heads=frozen(filled.heads[: filled.head_offsets[-1]]),
         head_offsets=frozen(filled.head_offsets),

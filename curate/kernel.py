@@ -109,6 +109,18 @@ class Spans(NamedTuple):
     hashes: Hashes  # equal pieces have equal hashes, and (but for one in 2**64) only they
 
 
+class Grams(NamedTuple):
+    """The n-grams of up to ten words that occur twice or more, by size and then by place.
+
+    Those of n words are entries ends[n - 1] to ends[n]; `places` says with which word each begins,
+    `firsts` with which word the first that equals it.
+    """
+
+    places: Offsets
+    firsts: Offsets
+    ends: Offsets  # eleven
+
+
 class Document(NamedTuple):
     """One text and its index, as a kernel sees it; `slots`, `counts`, `keys` are scratch space."""
 
@@ -118,6 +130,7 @@ class Document(NamedTuple):
     lines: Spans  # separated by "\n"; a text has one more line than newlines
     paragraphs: Spans  # of the stripped text, separated by two newlines or more
     repeats: Bytes  # for each word the largest n <= 10 whose n words from here occur elsewhere too
+    grams: Grams
     rows: int  # lines of `str.splitlines`, blank ones too
     heads: Offsets  # the first word of each of these lines that has any
     traits: Bytes  # for each word LETTER if it has a letter, WIDE if it is not ASCII alone
@@ -141,6 +154,7 @@ class Index(NamedTuple):
     paragraphs: Spans
     paragraph_offsets: Offsets
     repeats: Bytes
+    grams: Grams  # row i has the ends from 11 i on
     rows: Offsets
     heads: Offsets
     head_offsets: Offsets
@@ -162,6 +176,7 @@ _SPANS = types.NamedTuple([_OFFSETS, _OFFSETS, _OFFSETS, _array(types.uint64)], 
 _DOCUMENT = types.NamedTuple(
     [
         *(_array(types.uint8), types.int32, _SPANS, _SPANS, _SPANS, _array(types.uint8)),
+        types.NamedUniTuple(_OFFSETS, 3, Grams),
         *(types.int32, _OFFSETS, _array(types.uint8)),
         *(_array(types.int32, mutable=True), _array(types.int32, mutable=True)),
         _array(types.uint64, mutable=True),
@@ -180,10 +195,12 @@ def kernel(measure: Measure) -> Any:
     if _settings.DISABLE_JIT:
         return measure
     _settings.CACHE_DIR = str(_folder(Path(measure.__code__.co_filename)))
-    return numba.cfunc(types.float64(_DOCUMENT), cache=True, error_model="numpy")(measure)
+    return numba.cfunc(types.float64(_DOCUMENT), cache=True, error_model="numpy", _nrt=False)(
+        measure
+    )
 
 
-@helper
+@inlined
 def _pieces(spans: Spans, first: int, last: int) -> Spans:
     return Spans(
         spans.starts[first:last],
@@ -193,7 +210,7 @@ def _pieces(spans: Spans, first: int, last: int) -> Spans:
     )
 
 
-@helper
+@borrowing
 def _drive(measure: Any, index: Index, numbers: Numbers) -> None:
     data, offsets = index.text
     for row in range(len(numbers)):
@@ -208,6 +225,11 @@ def _drive(measure: Any, index: Index, numbers: Numbers) -> None:
                 _pieces(index.lines, line, next_line),
                 _pieces(index.paragraphs, first, last),
                 index.repeats[word:next_word],
+                Grams(
+                    index.grams.places,
+                    index.grams.firsts,
+                    index.grams.ends[11 * row : 11 * row + 11],
+                ),
                 int(index.rows[row]),
                 index.heads[index.head_offsets[row] : index.head_offsets[row + 1]],
                 index.traits[word:next_word],

@@ -6,7 +6,7 @@ The index tells which words begin an n-gram that occurs elsewhere too, so only t
 import numpy as np
 
 from curate.column import Hashes, Offsets
-from curate.hashing import SEED, clear, first_seen, join
+from curate.hashing import SEED, clear, join
 from curate.kernel import Document, inlined
 
 
@@ -40,17 +40,38 @@ def room_for_repeated(document: Document, size: int) -> int:
 @inlined
 def top_gram(document: Document, size: int) -> tuple[int, int]:
     """Where the most frequent n-gram begins (of several the first), and how often it occurs."""
-    mask = room_for_repeated(document, size)
-    if mask < 0:
-        return 0, 1
-    keys, counts, repeats = document.keys, document.counts, document.repeats
-    for word in range(len(repeats)):
-        if repeats[word] >= size:
-            keys[word] = gram(document.words.hashes, word, size)
-            counts[word] = 0
-            counts[first_seen(keys, word, document.slots, mask)] += 1
-    top, most = 0, 0
-    for word in range(len(repeats)):
-        if repeats[word] >= size and counts[word] > most:
-            top, most = word, counts[word]
+    grams, counts = document.grams, document.counts
+    start, end = grams.ends[size - 1], grams.ends[size]
+    for entry in range(start, end):
+        counts[grams.firsts[entry]] = 0
+    top, most = 0, 1
+    for entry in range(start, end):
+        counts[grams.firsts[entry]] += 1
+    for entry in range(start, end):
+        first = grams.firsts[entry]
+        if counts[first] > most:
+            top, most = first, counts[first]
     return top, most
+
+
+@inlined
+def characters_said_again(document: Document, size: int) -> int:
+    """The characters in n-grams that occurred before, each word counted once.
+
+    Reading goes on behind an n-gram that occurred before, and what begins inside it is not
+    remembered.
+    """
+    grams, said = document.grams, document.counts
+    start, end = grams.ends[size - 1], grams.ends[size]
+    for entry in range(start, end):
+        said[grams.firsts[entry]] = 0
+    found, free = 0, 0
+    for entry in range(start, end):
+        first, place = grams.firsts[entry], grams.places[entry]
+        if place < free:
+            continue
+        if said[first] == 1:
+            found += gram_characters(document.words.characters, place, size)
+            free = place + size
+        said[first] = 1
+    return found

@@ -11,7 +11,7 @@ import math
 from curate.column import Hashes, Offsets
 from curate.hashing import clear, first_seen
 from curate.kernel import Document, inlined
-from curate.ngrams import gram, gram_characters, room_for_repeated, top_gram
+from curate.ngrams import characters_said_again, gram_characters, top_gram
 from curate.signal import signal
 
 
@@ -114,20 +114,7 @@ def _duplicate_share(document: Document, size: int) -> float:
     """
     if document.characters == 0:
         return math.nan
-    mask = room_for_repeated(document, size)
-    if mask < 0:
-        return 0.0
-    keys, repeats = document.keys, document.repeats
-    found, word = 0, 0
-    while word < len(repeats):
-        if repeats[word] >= size:
-            keys[word] = gram(document.words.hashes, word, size)
-            if first_seen(keys, word, document.slots, mask) != word:
-                found += gram_characters(document.words.characters, word, size)
-                word += size
-                continue
-        word += 1
-    return found / document.characters
+    return characters_said_again(document, size) / document.characters
 
 
 @signal(high=0.15)

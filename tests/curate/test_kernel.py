@@ -41,6 +41,7 @@ def test_a_kernel_is_plain_python_too():
         texts.lines,
         texts.paragraphs,
         texts.repeats,
+        texts.grams,
         int(texts.rows[0]),
         texts.heads,
         texts.traits,
