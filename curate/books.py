@@ -54,10 +54,16 @@ class _Ledger(BaseModel):
     tokens: _Tokens | None = None
 
 
+class _Table(BaseModel):
+    table: str
+    sha256: str
+
+
 class _Signal(BaseModel):
     name: str
-    low: Any = None  # a number or null; by language a mapping
-    high: Any = None
+    low: float | None = None
+    high: float | None = None
+    by_language: _Table | None = None
     about: str = ""
     source: str = ""
 

@@ -8,10 +8,11 @@ from itertools import pairwise
 import numpy as np
 
 from curate.column import Numbers
+from curate.report.curves import STEPS, Curves, curves
 from curate.report.facts import SignalFacts
 from curate.report.sketch import Sketch
 
-WIDTH, HEIGHT, CURVE = 480.0, 132.0, 44.0
+WIDTH, HEIGHT = 480.0, 132.0
 BINS = 48
 # Beyond this ratio of the axis to the median, equal steps would squeeze most documents into a bar.
 SKEWED = 12.0
@@ -65,7 +66,7 @@ class Cut:
 
 @dataclass(frozen=True)
 class Histogram:
-    """Bars in layers from the ground up, bounds over them, and a curve below."""
+    """Bars in layers from the ground up, bounds over them, and curves below."""
 
     layers: list[tuple[str, str]]  # class and path
     bins: list[Bin]
@@ -74,7 +75,7 @@ class Histogram:
     ticks: list[Tick]
     highest: int
     is_log: bool
-    curves: list[tuple[str, str]]  # class and path
+    curves: Curves | None
     beyond: str  # what lies beyond the ends of the axis, in words
 
 
@@ -92,6 +93,11 @@ class Axis:
         low, high = self._transformed(self.low), self._transformed(self.high)
         share = (self._transformed(number) - low) / (high - low)
         return WIDTH * min(max(share, 0.0), 1.0)
+
+    @property
+    def aside(self) -> float:
+        """How far from its number a bound is drawn: a bar that is kept lies on the inner side."""
+        return 0.5 if self.is_whole else 0.0
 
     def edges(self, bins: int) -> Numbers:
         """The edges of bins of equal width on the page; a whole number is never split."""
@@ -135,7 +141,7 @@ def axis(numbers: Sketch, bounds: list[float]) -> Axis:
     return Axis(left, 1.0 if is_share and high > 0.9 else high + margin, False)
 
 
-def histogram(signal: SignalFacts) -> Histogram | None:
+def histogram(signal: SignalFacts, with_curves: bool = True) -> Histogram | None:
     """The chart of a signal; None if no document has a number."""
     everything = signal.all
     if not everything.total:
@@ -164,7 +170,9 @@ def histogram(signal: SignalFacts) -> Histogram | None:
         ticks=scale.ticks(),
         highest=highest,
         is_log=scale.is_log,
-        curves=_curves(signal, everything, scale),
+        curves=curves(signal, scale.edges(STEPS), scale.at, scale.aside, short)
+        if with_curves
+        else None,
         beyond=_beyond(everything, edges, scale),
     )
 
@@ -230,38 +238,15 @@ def _title(edges: Numbers, i: int, counts: dict[str, Numbers]) -> str:
 
 def _bounds(signal: SignalFacts, scale: Axis) -> list[Bound]:
     bounds = []
-    aside = 0.5 if scale.is_whole else 0.0  # a bar that is kept lies on the inner side
     if math.isfinite(signal.low):
-        x = scale.at(signal.low - aside)
+        x = scale.at(signal.low - scale.aside)
         anchor = "start" if x < 0.75 * WIDTH else "end"
         bounds.append(Bound(x, f"≥ {short(signal.low)}", anchor, 0.0, x))
     if math.isfinite(signal.high):
-        x = scale.at(signal.high + aside)
+        x = scale.at(signal.high + scale.aside)
         anchor = "end" if x > 0.25 * WIDTH else "start"
         bounds.append(Bound(x, f"≤ {short(signal.high)}", anchor, x, WIDTH - x))
     return bounds
-
-
-def _curves(signal: SignalFacts, everything: Sketch, scale: Axis) -> list[tuple[str, str]]:
-    """The share of measured documents that each bound would keep, were it at x."""
-    curves = []
-    finite = everything.total / signal.measured
-    up_to = np.cumsum(everything.counts) / everything.total * finite
-    edges = scale.edges(96).tolist()
-    for name, bound in (("low", signal.low), ("high", signal.high)):
-        if not math.isfinite(bound):
-            continue
-        points = []
-        for edge in edges:
-            if name == "high":
-                place = int(np.searchsorted(everything.values, edge, side="right"))
-                share = up_to[place - 1] if place else 0.0
-            else:
-                place = int(np.searchsorted(everything.values, edge, side="left"))
-                share = finite - (up_to[place - 1] if place else 0.0)
-            points.append(f"{scale.at(edge):.1f} {CURVE * (1 - share):.1f}")
-        curves.append((name, "M" + "L".join(points)))
-    return curves
 
 
 def _beyond(numbers: Sketch, edges: Numbers, scale: Axis) -> str:

@@ -10,16 +10,15 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
-import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from curate.books import read_ledger, read_recipe, read_times
-from curate.column import Numbers
 from curate.errors import ShardError
 from curate.ledger import Spans, StageLedger
-from curate.report.facts import Finds, Reason, Report, Sample, SignalFacts, Source, Tally
+from curate.report.facts import Finds, Reason, Report, Sample, Source, Tally
+from curate.report.rules import BYTES, STAGE, Rules, numbers, signals_of
 from curate.report.sketch import Sketch
 from curate.schema import (
     BOUND,
@@ -32,7 +31,6 @@ from curate.schema import (
 )
 from filters.pii import scrub_text
 
-STAGE = "stage"
 EXCERPT = "excerpt"
 SIZES = {"near-duplicates": "cluster_size", "exact copies": "exact_copies"}
 
@@ -62,14 +60,14 @@ def collect(folder: Path, samples: int = 3, times: bool = True) -> Report:
         sources=[_source(entry) for entry in ledger["inputs"]],
         tokens=ledger.get("tokens"),
         reasons=_reasons(ledger["stages"], recipe),
-        signals=_signals(recipe),
+        signals=signals_of(recipe),
         losses=_losses(folder / "model" / "metrics.jsonl"),
         times=read_times(run) if times and run.exists() else {},
     )
     written = folder / "model" / "sample.txt"
     if samples and written.exists():
         report.written = scrub_text(written.read_text("utf-8", "replace")[:2000])
-    reading = _Reading(report, samples)
+    reading = _Reading(report, samples, rules=_rules(report))
     for path in sorted((folder / "documents").glob("*.parquet")):
         for table in _row_groups(path, reading.wanted):
             reading.add(table, kept=True)
@@ -116,21 +114,16 @@ def _reasons(entries: list[dict[str, Any]], recipe: dict[str, Any]) -> list[Reas
     return sorted(reasons, key=lambda reason: (-reason.count.documents, reason.stage, reason.name))
 
 
-def _signals(recipe: dict[str, Any]) -> list[SignalFacts]:
-    def bound(value: float | None, default: float) -> float:
-        return default if value is None else float(value)
-
+def _rules(report: Report) -> list[Rules]:
+    names = [name for name, _ in report.stages]
+    stages = dict.fromkeys(signal.stage for signal in report.signals)
     return [
-        SignalFacts(
-            name=signal["name"],
-            stage=stage["name"],
-            about=signal.get("about", ""),
-            source=signal.get("source", ""),
-            low=bound(signal.get("low"), -math.inf),
-            high=bound(signal.get("high"), math.inf),
+        Rules(
+            stage,
+            [signal for signal in report.signals if signal.stage == stage],
+            frozenset(names[names.index(stage) + 1 :] if stage in names else ()),
         )
-        for stage in recipe["stages"]
-        for signal in stage.get("signals", [])
+        for stage in stages
     ]
 
 
@@ -169,18 +162,18 @@ class _Reading:
     languages: dict[str, Tally] = field(default_factory=dict)
     hosts: dict[str, Tally] = field(default_factory=dict)
     finds: dict[str, Finds] = field(default_factory=dict)
+    rules: list[Rules] = field(default_factory=list)
     chosen: dict[tuple[str, str], list[tuple[int, int, Sample]]] = field(default_factory=dict)
 
     @property
     def wanted(self) -> frozenset[str]:
-        names = {ID, URL, LANGUAGE, TEXT, DROPPED_BY, VALUE, BOUND, STAGE, EXCERPT}
+        names = {ID, URL, LANGUAGE, TEXT, DROPPED_BY, VALUE, BOUND, STAGE, BYTES, EXCERPT}
         return frozenset(names | {s.name for s in self.report.signals} | set(SIZES.values()))
 
     def add(self, table: pa.Table, kept: bool) -> None:
         """Count the documents of one row group."""
-        for signal in self.report.signals:
-            if signal.name in table.column_names:
-                _measure(signal, table, kept)
+        for rules in self.rules:
+            rules.add(table, kept)
         self._tally(self.languages, table, LANGUAGE, kept)
         if URL in table.column_names:
             self._tally(self.hosts, _with_hosts(table), "host", kept)
@@ -217,18 +210,18 @@ class _Reading:
         for what, column in SIZES.items():
             if column in table.column_names:
                 sketch = self.report.clusters.setdefault(what, Sketch())
-                sketch.add(_numbers(pc.drop_null(table.column(column))))
+                sketch.add(numbers(pc.drop_null(table.column(column))))
 
     def _lengths_and_finds(self, table: pa.Table) -> None:
         if TEXT in table.column_names:
             lengths = pc.binary_length(pc.drop_null(table.column(TEXT)))
-            self.report.lengths.add(_numbers(lengths))
+            self.report.lengths.add(numbers(lengths))
         for name in table.column_names:
             if name.startswith("pii_") and pa.types.is_integer(table.schema.field(name).type):
                 finds = self.finds.setdefault(name, Finds(name.removeprefix("pii_")))
-                numbers = _numbers(pc.drop_null(table.column(name)))
-                finds.found += int(numbers.sum())
-                finds.documents += int((numbers > 0).sum())
+                found = numbers(pc.drop_null(table.column(name)))
+                finds.found += int(found.sum())
+                finds.documents += int((found > 0).sum())
 
     def _sample(self, table: pa.Table, kept: bool) -> None:
         """The documents with the smallest ids, which are hashes: a sample that any order gives."""
@@ -243,7 +236,7 @@ class _Reading:
             mine = table if kept else table.filter(pc.equal(table.column(DROPPED_BY), reason))
             ids = mine.column(ID).cast(pa.binary())
             for row in pc.array_sort_indices(ids.combine_chunks())[: self.samples].to_pylist():
-                self._choose(_sample(mine.slice(row, 1).to_pylist()[0], shown))
+                self._choose(sample_of(mine.slice(row, 1).to_pylist()[0], shown))
 
     def _choose(self, sample: Sample) -> None:
         heap = self.chosen.setdefault((sample.stage, sample.reason), [])
@@ -252,26 +245,6 @@ class _Reading:
             heapq.heappush(heap, entry)
         else:
             heapq.heappushpop(heap, entry)
-
-
-def _measure(signal: SignalFacts, table: pa.Table, kept: bool) -> None:
-    column = table.column(signal.name)
-    measured = pc.is_valid(column).to_numpy()
-    numbers = _numbers(column)
-    signal.undefined += int((np.isnan(numbers) & measured).sum())
-    signal.below += int((numbers < signal.low).sum())
-    signal.above += int((numbers > signal.high).sum())
-    if kept:
-        signal.kept.add(numbers)
-        return
-    here = pc.fill_null(pc.equal(table.column(DROPPED_BY), signal.name), False).to_numpy()
-    signal.dropped_here.add(numbers[here])
-    signal.dropped_elsewhere.add(numbers[~here])
-
-
-def _numbers(column: pa.ChunkedArray) -> Numbers:
-    numbers: Numbers = column.cast(pa.float64()).to_numpy()
-    return numbers
 
 
 def _with_hosts(table: pa.Table) -> pa.Table:
@@ -289,7 +262,8 @@ def _ranked(tallies: Any) -> list[Tally]:
     return sorted(tallies, key=lambda tally: (-tally.seen, tally.name))
 
 
-def _sample(row: dict[str, Any], shown: str) -> Sample:
+def sample_of(row: dict[str, Any], shown: str) -> Sample:
+    """A document to look at, from its columns; `shown` names the one with the text."""
     # Scrubbed before it is cut: a cut could hide what makes an address an address.
     text = scrub_text(row[shown][: 100 * SAMPLE_CHARACTERS])
     value, bound = row.get(VALUE), row.get(BOUND)

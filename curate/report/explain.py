@@ -12,8 +12,8 @@ import pyarrow.parquet as pq
 
 from curate.books import read_ledger, read_recipe
 from curate.errors import InputError, ShardError
-from curate.report.collect import STAGE
-from curate.schema import BOUND, DROPPED_BY, ID, QUARANTINED, TEXT, URL, VALUE
+from curate.report.rules import STAGE, bounds_of
+from curate.schema import BOUND, DROPPED_BY, ID, LANGUAGE, QUARANTINED, TEXT, URL, VALUE
 from tokenizer.shards import load_offsets
 
 KEPT, DROPPED, FAULTY, NOT_REACHED = "kept", "dropped", "quarantined", "not reached"
@@ -32,8 +32,11 @@ class Measured:
 
     @property
     def within(self) -> bool:
-        """Whether the number lies within the bounds; NaN lies within none."""
-        return self.value is not None and self.low <= self.value <= self.high
+        """Whether the number lies within the bounds; NaN lies within none that there are."""
+        if self.value is None:
+            return False
+        unbounded = math.isinf(self.low) and math.isinf(self.high)
+        return unbounded or self.low <= self.value <= self.high
 
 
 @dataclass(frozen=True)
@@ -201,13 +204,8 @@ def _steps(
 
 
 def _measured(signal: dict[str, Any], values: dict[str, Any]) -> Measured:
-    low, high = signal.get("low"), signal.get("high")
-    return Measured(
-        signal["name"],
-        values.get(signal["name"]),
-        -math.inf if low is None else low,
-        math.inf if high is None else high,
-    )
+    bounds = bounds_of(signal, values.get(LANGUAGE))
+    return Measured(signal["name"], values.get(signal["name"]), *bounds)
 
 
 def _tokens(folder: Path, identity: bytes) -> Place | None:

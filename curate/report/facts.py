@@ -1,8 +1,10 @@
 """What a report knows about a run: plain values, without a word on how they are shown."""
 
+import math
 from dataclasses import dataclass, field
 from typing import Any
 
+from curate.bounds import Bounds
 from curate.ledger import Count, Spans, StageLedger
 from curate.report.sketch import Sketch
 
@@ -32,8 +34,24 @@ class Source:
 
 
 @dataclass
+class Effect:
+    """Documents that a rule drops, and the bytes of their text."""
+
+    documents: int = 0
+    bytes: int = 0
+
+    def add(self, other: "Effect") -> None:
+        self.documents += other.documents
+        self.bytes += other.bytes
+
+
+@dataclass
 class SignalFacts:
-    """One signal of the recipe: its bounds, and the numbers of all documents that it measured."""
+    """One signal of a filter: its bounds, and the numbers of all documents that it measured.
+
+    A document that the filter drops is charged to the first rule that it breaks (`charged`);
+    `alone` are all that break this rule, `only` those that break no other one of the filter.
+    """
 
     name: str
     stage: str
@@ -41,23 +59,50 @@ class SignalFacts:
     source: str
     low: float
     high: float
+    table: str = ""  # of bounds by language
+    by_language: Bounds | None = None  # None: no such table, or another one than in the run
     kept: Sketch = field(default_factory=Sketch)
     dropped_here: Sketch = field(default_factory=Sketch)
-    dropped_elsewhere: Sketch = field(default_factory=Sketch)
+    dropped_beside: Sketch = field(default_factory=Sketch)  # by another signal of the filter
+    dropped_only: Sketch = field(default_factory=Sketch)  # of both above: by this signal alone
+    dropped_later: Sketch = field(default_factory=Sketch)
     undefined: int = 0
     below: int = 0
     above: int = 0
+    broken: int = 0
+    charged: Effect = field(default_factory=Effect)
+    alone: Effect = field(default_factory=Effect)
+    only: Effect = field(default_factory=Effect)
+
+    @property
+    def is_rule(self) -> bool:
+        """Whether it has bounds; without them it only measures."""
+        return bool(self.table) or math.isfinite(self.low) or math.isfinite(self.high)
+
+    @property
+    def is_known(self) -> bool:
+        """Whether the bounds of every document are known."""
+        return not self.table or self.by_language is not None
+
+    @property
+    def dropped_elsewhere(self) -> Sketch:
+        """Documents that something else has dropped, here or later."""
+        return self.dropped_beside.plus(self.dropped_later)
 
     @property
     def all(self) -> Sketch:
         """Every document that was measured and has a number."""
-        return self.kept.plus(self.dropped_here, self.dropped_elsewhere)
+        return self.kept.plus(self.dropped_here, self.dropped_beside, self.dropped_later)
+
+    @property
+    def others_keep(self) -> Sketch:
+        """Every document that no other rule of the filter drops."""
+        return self.kept.plus(self.dropped_later, self.dropped_only)
 
     @property
     def measured(self) -> int:
         """Every document that was measured, also those without a number."""
-        numbers = self.kept.total + self.dropped_here.total + self.dropped_elsewhere.total
-        return numbers + self.undefined
+        return self.all.total + self.undefined
 
 
 @dataclass

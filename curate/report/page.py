@@ -44,6 +44,25 @@ def write_report(folder: Path, samples: int = 3, times: bool = True) -> Path:
 
 def page(report: Report, samples: int) -> str:
     """The page."""
+    return rendered(
+        "template.html",
+        report=report,
+        samples=samples,
+        funnel=funnel(report),
+        rules=rules(report),
+        keeps=keeps,
+        signals=_by_stage(report.signals),
+        lengths=_lengths(report.lengths),
+        clusters={what: cluster_rows(sketch) for what, sketch in report.clusters.items()},
+        sources=damaged_first(report.sources)[:MOST_ROWS],
+        losses=charts.curve(report.losses, 880.0, 220.0),
+        quantiles=QUANTILES,
+        most_rows=MOST_ROWS,
+    )
+
+
+def rendered(name: str, **facts: Any) -> str:
+    """A template of ours with these facts, in our style."""
     environment = Environment(
         loader=FileSystemLoader(HERE),
         autoescape=True,
@@ -60,23 +79,12 @@ def page(report: Report, samples: int) -> str:
         "seconds": seconds,
     }
     style, script = ((HERE / name).read_text() for name in ("page.css", "page.js"))
-    template = environment.get_template("template.html")
-    return template.render(
-        report=report,
+    return environment.get_template(name).render(
         # Ours, not the crawl's: the only two strings that are not escaped (files of this package).
         style=Markup(style),
         script=Markup(script),
         policy=policy(style, script),
-        samples=samples,
-        funnel=funnel(report),
-        signals=_by_stage(report.signals),
-        lengths=_lengths(report.lengths),
-        clusters={what: cluster_rows(sketch) for what, sketch in report.clusters.items()},
-        sources=damaged_first(report.sources)[:MOST_ROWS],
-        losses=charts.curve(report.losses, 880.0, 220.0),
-        quantiles=QUANTILES,
-        most_rows=MOST_ROWS,
-        chart=charts,
+        **facts,
     )
 
 
@@ -163,10 +171,9 @@ def signal_card(signal: SignalFacts) -> dict[str, Any]:
     everything = signal.all
     return {
         "facts": signal,
-        "chart": charts.histogram(signal),
+        "chart": charts.histogram(signal, with_curves=bool(signal.stage)),
         "total": everything.total,
-        "within": everything.share_within(signal.low, signal.high)
-        * (everything.total / signal.measured if signal.measured else math.nan),
+        "within": 1 - signal.broken / signal.measured if signal.measured else math.nan,
         "quantiles": [everything.quantile(quantile) for quantile in QUANTILES],
         "keeping": [
             {
@@ -177,6 +184,35 @@ def signal_card(signal: SignalFacts) -> dict[str, Any]:
             for keeping in KEEPING
         ],
     }
+
+
+def rules(report: Report) -> list[dict[str, Any]]:
+    """The rules of each filter, and how many documents broke one of them only."""
+    groups = []
+    for name, stage in report.stages:
+        signals = [s for s in report.signals if s.stage == name and s.is_rule]
+        if signals:
+            groups.append(
+                {
+                    "stage": name,
+                    "signals": signals,
+                    "most": max(1, *(signal.alone.documents for signal in signals)),
+                    "dropped": sum(count.documents for count in stage.dropped.values()),
+                    "once": sum(signal.only.documents for signal in signals),
+                }
+            )
+    return groups
+
+
+def keeps(signal: SignalFacts) -> str:
+    """The bounds of a rule in words."""
+    if signal.table:
+        return "by language"
+    if math.isinf(signal.low):
+        return f"≤ {charts.short(signal.high)}"
+    if math.isinf(signal.high):
+        return f"≥ {charts.short(signal.low)}"
+    return f"{charts.short(signal.low)} to {charts.short(signal.high)}"
 
 
 def _lengths(lengths: Sketch) -> dict[str, Any] | None:

@@ -6,7 +6,7 @@ import re
 import numpy as np
 import pytest
 
-from curate.report import charts
+from curate.report import charts, curves
 from curate.report.facts import SignalFacts
 
 
@@ -67,13 +67,55 @@ def test_odd_numbers_can_be_drawn(numbers):
     assert all(-1 <= x <= charts.WIDTH + 1 for x in places)
 
 
+def heights(drawn: charts.Histogram, name: str) -> list[tuple[float, float]]:
+    """The points of a curve as place and share."""
+    path = dict(drawn.curves.lines)[name]
+    points = [point.split() for point in path[1:].split("L")]
+    return [(float(x) / charts.WIDTH, 1 - float(y) / curves.HEIGHT) for x, y in points]
+
+
 def test_the_curve_tells_what_another_bound_would_keep():
     drawn = charts.histogram(facts(np.linspace(0, 1, 1001), low=0.5))
-    ((name, path),) = drawn.curves
-    heights = [1 - float(y) / charts.CURVE for y in re.findall(r" (\d+\.\d)", path)]
-    assert name == "low"
-    assert heights[0] == pytest.approx(1, abs=0.01)
-    assert heights[len(heights) // 2] == pytest.approx(0.5, abs=0.02)
+    assert {name for name, _ in drawn.curves.lines} == {"low", "low alone"}
+    for name in ("low", "low alone"):
+        points = heights(drawn, name)
+        assert points[0][1] == pytest.approx(1, abs=0.01)
+        assert all(share == pytest.approx(1 - place, abs=0.04) for place, share in points)
+
+
+def test_a_signal_with_two_bounds_has_a_curve_for_each_that_meet_at_what_is_kept():
+    signal = facts(np.linspace(0.25, 0.75, 501), low=0.25, high=0.75)
+    # Of those out of bounds another rule of the filter drops half, too.
+    outside = np.concatenate([np.linspace(0, 0.249, 250), np.linspace(0.751, 1, 250)])
+    signal.dropped_here.add(outside)
+    signal.dropped_only.add(outside[::2])
+    drawn = charts.histogram(signal)
+    marks = {mark.kind: mark for mark in drawn.curves.marks}
+    assert set(marks) == {"low", "high", "low alone", "high alone"}
+    assert marks["low"].label == marks["high"].label == "50.0 %"
+    assert marks["low"].y == marks["high"].y
+    assert marks["low"].x < marks["high"].x
+    # Without the lower bound a quarter of the rest would come back; alone, it would be a half.
+    assert heights(drawn, "low")[0][1] == pytest.approx(0.625, abs=0.02)
+    assert heights(drawn, "low alone")[0][1] == pytest.approx(1.0, abs=0.01)
+
+
+def test_a_signal_that_only_measures_has_curves_of_both_sides_and_no_mark():
+    drawn = charts.histogram(facts([1.0, 2.0, 3.0]))
+    assert [name for name, _ in drawn.curves.lines] == ["low alone", "high alone"]
+    assert drawn.curves.marks == []
+    assert all(hit.title.endswith("by itself") for hit in drawn.curves.hits)
+
+
+def test_what_is_undefined_is_measured_but_never_kept():
+    signal = facts([0.5] * 50, low=0.1)
+    signal.undefined = 50
+    assert {mark.label for mark in charts.histogram(signal).curves.marks} == {"50.0 %", ""}
+
+
+def test_a_level_stretch_of_a_curve_takes_no_room():
+    drawn = charts.histogram(facts([0.0] * 50 + [1.0] * 50, low=0.5))
+    assert all(len(path) < 160 for _, path in drawn.curves.lines)
 
 
 @pytest.mark.parametrize(

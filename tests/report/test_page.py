@@ -55,7 +55,10 @@ def test_the_policy_allows_the_own_style_and_script_only(run):
 
 def test_no_element_can_act_or_fetch(hostile_page):
     allowed = "html head meta title style body header p h1 h2 h3 h4 dl div dt dd nav ul li a main "
-    allowed += "section table caption thead tbody tr th td svg path rect text g title strong span "
+    allowed += (
+        "section table caption thead tbody tr th td svg path rect circle text g title strong em "
+    )
+    allowed += "span "
     allowed += "code article input details summary blockquote pre footer script"
     for tag, attributes in Skeleton(hostile_page).tags:
         assert tag in allowed.split()
