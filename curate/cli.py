@@ -14,6 +14,7 @@ from rich.markup import escape
 from rich.table import Table
 
 from curate import __version__, decided, doctor, models, recipe, report, training
+from curate.classifier import app as classifier_app
 from curate.decide import decide
 from curate.errors import CurateError, DiskError, InputError, RecipeError
 from curate.filter import Filter
@@ -41,6 +42,7 @@ app = typer.Typer(
 models_app = typer.Typer(no_args_is_help=True, help="Models by name: list, verify, fetch.")
 app.add_typer(models_app, name="models")
 app.add_typer(tokenizer_app, name="tokenizer")
+app.add_typer(classifier_app, name="classifier")
 app.add_typer(lm_app, name="lm")
 
 FAULTY = 3  # outputs are complete, but the input was worse than the recipe allows
