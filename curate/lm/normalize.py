@@ -2,7 +2,7 @@
 
 Both act on one character at a time, but for three things: white space around the text, the sigma
 that ends a word, and the order of combining marks. A table says what becomes of every character;
-the few texts that need more go the slow way.
+the few words that need more go the slow way.
 """
 
 import re
@@ -16,7 +16,7 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
-from curate.column import Bytes, Mask, Offsets, View, frozen, view
+from curate.column import Bytes, Offsets, Positions, View, frozen, view
 from curate.errors import RecipeError
 from curate.kernel import helper, inlined
 from curate.utf8 import skip_space, skip_space_back
@@ -154,32 +154,47 @@ def _character(text: Bytes, at: int, end: int) -> tuple[int, int]:
     return code, size
 
 
+@inlined
+def _copied(source: Bytes, start: int, end: int, out: Bytes, filled: int) -> int:
+    """Copy a stretch of bytes; where its copy ends."""
+    for place in range(start, end):
+        out[filled] = source[place]
+        filled += 1
+    return filled
+
+
 @helper
-def _rewrite(texts: View, table: Table, out: Bytes, ends: Offsets, slow: Mask) -> int:
-    """Write every text as the table says; mark those that need the slow way."""
+def _rewrite(texts: View, table: Table, out: Bytes, ends: Offsets, words: Positions) -> int:
+    """Write every text as the table says; how many words need the slow way, which no space parts.
+
+    Four numbers tell of each: where it begins and ends in the texts, and in what was written.
+    """
     data, offsets = texts
-    filled = 0
+    filled, found = 0, 0
     for row in range(len(offsets) - 1):
         start, end = int(offsets[row]), int(offsets[row + 1])
         at = skip_space(data, start, end)
         end = skip_space_back(data, at, end)
+        begin, written, is_slow = at, filled, False
         while at < end:
             code, size = _character(data, at, end)
             entry = 0
             if code >= 0:
                 entry = int(table.entries[table.blocks[code >> 8] * BLOCK + (code & 255)])
             if entry > 0:
-                for place in range(table.starts[entry], table.starts[entry + 1]):
-                    out[filled] = table.letters[place]
-                    filled += 1
+                first, last = table.starts[entry], table.starts[entry + 1]
+                filled = _copied(table.letters, first, last, out, filled)
             else:
-                slow[row] |= entry == SLOW
-                for place in range(at, at + size):
-                    out[filled] = data[place]
-                    filled += 1
+                is_slow |= entry == SLOW
+                filled = _copied(data, at, at + size, out, filled)
             at += size
+            if code == 32 or at == end:
+                if is_slow:
+                    words[found : found + 4] = begin, at, written, filled
+                    found += 4
+                begin, written, is_slow = at, filled, False
         ends[row + 1] = filled
-    return filled
+    return found
 
 
 def normalized(texts: pa.Array, way: str) -> pa.Array:
@@ -187,21 +202,34 @@ def normalized(texts: pa.Array, way: str) -> pa.Array:
     if way == "none":
         return texts
     rows = view(texts)
-    count = len(rows.offsets) - 1
-    # No character grows to more than three times its bytes.
-    out = np.empty(3 * int(rows.offsets[-1] - rows.offsets[0]) + 1, np.uint8)
-    ends, slow = np.zeros(count + 1, np.int32), np.zeros(count, np.bool_)
-    filled = _rewrite(rows, table(way), out, ends, slow)
-    buffers = [None, pa.py_buffer(ends), pa.py_buffer(out[:filled].copy())]
-    result = pa.Array.from_buffers(pa.binary(), count, buffers)
-    return _mended(result, rows, slow, WAYS[way][0]) if slow.any() else result
+    size = int(rows.offsets[-1] - rows.offsets[0])
+    # No character grows to more than three times its bytes; slow words have two and a space.
+    out, words = np.empty(3 * size + 1, np.uint8), np.empty(4 * (size // 3 + 1), np.int64)
+    ends = np.zeros(len(rows.offsets), np.int32)
+    found = _rewrite(rows, table(way), out, ends, words)
+    written = out[: ends[-1]]
+    if found:
+        written, ends = _mended((rows.data, written), ends, words[:found].reshape(-1, 4), way)
+    buffers = [None, pa.py_buffer(ends), pa.py_buffer(written.tobytes())]
+    return pa.Array.from_buffers(pa.binary(), len(ends) - 1, buffers)
 
 
-def _mended(result: pa.Array, rows: View, slow: Mask, plain: Callable[[str], str]) -> pa.Array:
-    """The column with the rows in which neighbours matter written the slow way."""
-    values = result.to_pylist()
-    for row in np.flatnonzero(slow).tolist():
-        text = rows.data[rows.offsets[row] : rows.offsets[row + 1]].tobytes()
-        written = plain(text.decode("utf-8", "surrogateescape"))
-        values[row] = written.encode("utf-8", "surrogateescape")
-    return pa.array(values, pa.binary())
+def _mended(
+    texts: tuple[Bytes, Bytes], ends: Offsets, words: Positions, way: str
+) -> tuple[Bytes, Offsets]:
+    """What was written, with the words in which neighbours matter written the slow way."""
+    before, after = texts
+    plain = WAYS[way][1]
+    parts: list[bytes] = []
+    done = 0
+    grown = np.zeros(len(words), np.int64)
+    for number, (begin, end, start, stop) in enumerate(words.tolist()):
+        text = before[begin:end].tobytes().decode("utf-8", "surrogateescape")
+        written = plain(text).encode("utf-8", "surrogateescape")
+        parts += [after[done:start].tobytes(), written]
+        grown[number] = len(written) - (stop - start)
+        done = stop
+    parts.append(after[done:].tobytes())
+    moved = np.concatenate([[0], np.cumsum(grown)])
+    moved = moved[np.searchsorted(words[:, 3], ends, side="right")]
+    return np.frombuffer(b"".join(parts), np.uint8), (ends + moved).astype(np.int32)
