@@ -27,6 +27,7 @@ CHARACTER_NGRAMS = {"zh": 3}
 WORD_NGRAMS = {"ur": 7}
 # Languages in which pairs of words count as words too, and what joins them.
 PAIRS = {"vi": " ", "zh": ""}
+STOP_WORDS, FLAGGED_WORDS = "roots_stop_words.txt", "roots_flagged_words.txt"
 
 
 @helper
@@ -44,13 +45,18 @@ def _count_words(text: View, counts: Numbers) -> None:
         counts[row] = count
 
 
-@index_signal(low=10, high=100_000, words="stripped")
-def word_count(batch: Batch, index: Index) -> Numbers:
-    """Words that are not made of special characters alone."""
+def counted_words(batch: Batch, index: Index) -> Numbers:
+    """Words of texts as they are: in lower case, what is special may be so no more."""
     counts = np.zeros(batch.num_rows)
     _count_words(view(batch.column(TEXT)), counts)
     chinese = np.array([language == "zh" for language in languages_of(batch)], np.bool_)
     return np.where(chinese, np.diff(index.word_offsets), counts)
+
+
+@index_signal(low=10, high=100_000, words="stripped")
+def word_count(batch: Batch, index: Index) -> Numbers:
+    """Words that are not made of special characters alone."""
+    return counted_words(batch, index)
 
 
 class _Scratch(NamedTuple):
@@ -125,12 +131,17 @@ def _of_language(table: dict[str, int], default: int, batch: Batch) -> Offsets:
     return np.array([table.get(code, default) for code in languages_of(batch)], np.int32)
 
 
+def repeated_characters(batch: Batch, sizes: Offsets) -> Numbers:
+    """Share of the most frequent n-grams of characters in every text; n by row."""
+    text, shares = view(batch.column(TEXT)), np.zeros(batch.num_rows)
+    _repeated_characters(text, sizes, _scratch(text), shares)
+    return shares
+
+
 @column_signal(high=0.2)
 def character_repetition(batch: Batch) -> Numbers:
     """Share of the most frequent ten characters (Chinese: three), among all such n-grams."""
-    text, shares = view(batch.column(TEXT)), np.zeros(batch.num_rows)
-    _repeated_characters(text, _of_language(CHARACTER_NGRAMS, 10, batch), _scratch(text), shares)
-    return shares
+    return repeated_characters(batch, _of_language(CHARACTER_NGRAMS, 10, batch))
 
 
 @helper
@@ -143,12 +154,17 @@ def _repeated_words(index: Index, sizes: Offsets, shares: Numbers) -> None:
         shares[row] = found / max(last - first - size + 1, 1)
 
 
+def repeated_words(index: Index, sizes: Offsets) -> Numbers:
+    """Share of the n-grams of words that occur more than once in a text; n by row, at most 10."""
+    shares = np.zeros(len(sizes))
+    _repeated_words(index, sizes, shares)
+    return shares
+
+
 @index_signal(high=0.3, words="stripped")
 def word_repetition(batch: Batch, index: Index) -> Numbers:
     """Share of five words (Urdu: seven) that occur more than once, every occurrence counted."""
-    shares = np.zeros(batch.num_rows)
-    _repeated_words(index, _of_language(WORD_NGRAMS, 5, batch), shares)
-    return shares
+    return repeated_words(index, _of_language(WORD_NGRAMS, 5, batch))
 
 
 @helper
@@ -163,18 +179,22 @@ def _count_special(text: View, shares: Numbers) -> None:
         shares[row] = found / max(length, 1)
 
 
-@column_signal(high=0.4)
-def special_characters(batch: Batch) -> Numbers:
-    """Share of characters that are digits, punctuation, white space, emoji and the like."""
+def special_share(batch: Batch) -> Numbers:
+    """Share of special characters in every text."""
     shares = np.zeros(batch.num_rows)
     _count_special(view(batch.column(TEXT)), shares)
     return shares
 
 
-def _places(entry: str, language: str) -> list[tuple[str, ...]]:
+@column_signal(high=0.4)
+def special_characters(batch: Batch) -> Numbers:
+    """Share of characters that are digits, punctuation, white space, emoji and the like."""
+    return special_share(batch)
+
+
+def _places(entry: str, joint: str | None) -> list[tuple[str, ...]]:
     """An entry as sequences of words: itself, and the pairs of words that are joined to it."""
     found: list[tuple[str, ...]] = [] if " " in entry else [(entry,)]
-    joint = PAIRS.get(language)
     if joint == "":
         found += [(entry[:at], entry[at:]) for at in range(1, len(entry))]
     elif joint is not None and entry.count(joint) == 1:
@@ -184,15 +204,17 @@ def _places(entry: str, language: str) -> list[tuple[str, ...]]:
 
 
 @cache
-def _listed(name: str, language: str) -> Phrases | None:
+def _listed(name: str, pairs: bool, language: str) -> Phrases | None:
     entries = listed(name, language)
     if entries is None:
         return None
-    return phrases(place for entry in entries for place in _places(entry, language))
+    joint = PAIRS.get(language) if pairs else None
+    return phrases(place for entry in entries for place in _places(entry, joint))
 
 
-def _share(batch: Batch, index: Index, name: str) -> Numbers:
-    found = occurrences(index, languages_of(batch), partial(_listed, name))[:, 0]
+def listed_share(batch: Batch, index: Index, name: str, *, pairs: bool) -> Numbers:
+    """Share of words that are in a list of their language, at most 1; NaN without a list."""
+    found = occurrences(index, languages_of(batch), partial(_listed, name, pairs))[:, 0]
     return np.minimum(found / np.maximum(np.diff(index.word_offsets), 1), 1.0)
 
 
@@ -203,10 +225,10 @@ def stop_words(batch: Batch, index: Index) -> Numbers:
     In Vietnamese and Chinese, pairs of words count too. English is assumed where no stage before
     told the language; undefined in a language without a list.
     """
-    return _share(batch, index, "roots_stop_words.txt")
+    return listed_share(batch, index, STOP_WORDS, pairs=True)
 
 
 @index_signal(high=0.1, words="stripped")
 def flagged_words(batch: Batch, index: Index) -> Numbers:
     """Share of words that are flagged in the document's language; as for stop words."""
-    return _share(batch, index, "roots_flagged_words.txt")
+    return listed_share(batch, index, FLAGGED_WORDS, pairs=True)

@@ -1,7 +1,7 @@
 """How many words of a text are in a list of its language: stop words, flagged words.
 
-A list is a text file in filters/lists with a line a language: its code and its entries, separated
-by tabs. An entry may be a phrase of several words.
+A list is a text file in filters/lists with a line a language: its code, or codes separated by
+commas, and its entries, all separated by tabs. An entry may be a phrase of several words.
 """
 
 from collections.abc import Callable, Iterable
@@ -54,8 +54,12 @@ def _joined(hashed: int, following: int) -> int:
 
 @cache
 def _lines(name: str) -> dict[str, str]:
-    lines = (files("filters") / "lists" / name).read_text(encoding="utf-8").splitlines()[1:]
-    return {line.partition("\t")[0]: line.partition("\t")[2] for line in lines}
+    lines = (files("filters") / "lists" / name).read_text(encoding="utf-8").split("\n")[1:]
+    found: dict[str, str] = {}
+    for line in filter(None, lines):
+        codes, _, entries = line.partition("\t")
+        found |= dict.fromkeys(codes.split(","), entries)
+    return found
 
 
 def listed(name: str, language: str) -> list[str] | None:
