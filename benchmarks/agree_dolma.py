@@ -1,11 +1,12 @@
 """Our side of the agreement with Dolma 1.2.1."""
 
+import hashlib
 from typing import Any
 
 import numpy as np
 
 from benchmarks.peers import environments
-from curate.schema import Batch
+from curate.schema import TEXT, Batch
 from curate.signal import Signal, measured
 from filters import dolma, dolma_c4
 
@@ -70,7 +71,9 @@ def ours(batch: Batch) -> dict[str, list[Any]]:
     for tagger, every in GOPHER.items():
         kept = [one.keeps(numbers[one.name]) for one in every.values()]
         answers[f"{tagger} keeps"] = np.logical_and.reduce(kept).tolist()
-    return answers
+    texts = dolma_c4.Lines()(batch).column(TEXT).to_pylist()
+    digests = [hashlib.sha1(text.encode()).hexdigest() for text in texts]
+    return answers | {"text without lines": digests}
 
 
 def excuse(*_: Any) -> str:

@@ -3,19 +3,23 @@
 Dialect: dolma 1.2.1. Lines are what newlines separate, blank ones too; words what white space
 separates; case is that of `str.lower`. The two taggers agree but on JavaScript. Bounds are those of
 Dolma's replication of C4 (configs/c4-replication/mixer.yaml), which also removes the lines that are
-counted here. Bad words are LDNOOBW's English list, the same that Dolma brings along.
+counted here, as `Lines` does. Bad words are LDNOOBW's English list, the one that Dolma holds.
 """
 
+from dataclasses import dataclass
 from importlib.resources import files
 from typing import Any, NamedTuple
 
 import numpy as np
+import pyarrow.compute as pc
 
-from curate.column import Bytes
-from curate.kernel import Document, borrowing, inlined
+from curate.column import Bytes, View, strings, view
+from curate.kernel import Document, borrowing, helper, inlined
 from curate.phrases import phrase_end, phrase_start
+from curate.schema import TEXT, Batch
 from curate.signal import signal
-from curate.utf8 import skip_space, skip_space_back
+from curate.stage import with_column
+from curate.utf8 import may_be_space, skip_space, skip_space_back, space_size
 
 _LIST = (files("filters") / "lists" / "badwords" / "en.txt").read_bytes().splitlines()[1:]
 _KELVIN = "\u212a".encode()  # a k in lower case
@@ -162,16 +166,20 @@ def line_count(document: Document) -> float:
     return float(len(document.lines.starts))
 
 
+@inlined
+def _ends_with_mark(text: Bytes, start: int, end: int) -> bool:
+    """Whether the last of this stretch, white space apart, is . ? ! or a straight double quote."""
+    end = skip_space_back(text, start, end)
+    last = int(text[end - 1]) if start < end else 0
+    return last == 46 or last == 63 or last == 33 or last == 34
+
+
 @signal()
 def lines_with_no_ending_punctuation(document: Document) -> float:
     """How many lines do not end with . ? ! or a straight double quote."""
-    text, lines = document.text, document.lines
-    found = 0
+    lines, found = document.lines, 0
     for line in range(len(lines.starts)):
-        start = skip_space(text, lines.starts[line], lines.ends[line])
-        end = skip_space_back(text, start, lines.ends[line])
-        last = int(text[end - 1]) if start < end else 0
-        found += not (last == 46 or last == 63 or last == 33 or last == 34)
+        found += not _ends_with_mark(document.text, lines.starts[line], lines.ends[line])
     return float(found)
 
 
@@ -186,3 +194,62 @@ def lines_with_too_few_words(document: Document) -> float:
             word += 1
         found += word - first < 3
     return float(found)
+
+
+@inlined
+def _has_words(line: Bytes, least: int) -> bool:
+    """Whether a line has at least so many words."""
+    words, at, end = 0, skip_space(line, 0, len(line)), len(line)
+    while at < end and words < least:
+        words += 1
+        while at < end and not (may_be_space(line[at]) and space_size(line, at, end) > 0):
+            at += 1
+        at = skip_space(line, at, end)
+    return bool(words >= least)
+
+
+@helper
+def _write_lines(text: Bytes, out: Bytes, to: int, rules: tuple[bool, int]) -> int:
+    """Write the lines to keep, each with its newline; return where they end."""
+    punctuation, min_words = rules
+    start, end = 0, len(text)
+    while start < end:
+        stop = start
+        while stop < end and text[stop] != 10:
+            stop += 1
+        behind = min(stop + 1, end)
+        is_kept = not punctuation or _ends_with_mark(text, start, stop)
+        if is_kept and _has_words(text[start:stop], min_words):
+            for at in range(start, behind):
+                out[to + at - start] = text[at]
+            to += behind - start
+        start = behind
+    return to
+
+
+@helper
+def _rewrite(text: View, out: View, rules: tuple[bool, int]) -> None:
+    for row in range(len(out.offsets) - 1):
+        own = text.data[text.offsets[row] : text.offsets[row + 1]]
+        out.offsets[row + 1] = _write_lines(own, out.data, out.offsets[row], rules)
+
+
+@dataclass(frozen=True)
+class Lines:
+    """Removes the lines that Dolma removes from the text, each with the newline behind it.
+
+    What stays is not stripped, and a text without any line left stays as an empty one. Dolma's
+    replication of C4 asks for both rules; Dolma v1.5 has cleaned its pages by the first.
+    """
+
+    punctuation: bool = True  # lines must end with . ? ! or a straight double quote
+    min_words: int = 3  # that a line must have
+
+    def __call__(self, batch: Batch) -> Batch:
+        column = batch.column(TEXT)
+        text = view(column)
+        size = int(text.offsets[-1]) - int(text.offsets[0])
+        out = View(np.empty(size, np.uint8), np.zeros(len(column) + 1, np.int32))
+        _rewrite(text, out, (self.punctuation, self.min_words))
+        written = strings(out.data[: out.offsets[-1]], out.offsets)
+        return with_column(batch, TEXT, pc.if_else(column.is_null(), None, written))

@@ -5,6 +5,7 @@ Runs under Dolma's own interpreter; agreement.py starts it.
 
 import argparse
 import gzip
+import hashlib
 import json
 import math
 from pathlib import Path
@@ -54,6 +55,21 @@ BOUNDS: dict[str, tuple[float, float]] = {
 }
 
 
+def without_lines(document: Document) -> str:
+    """The digest of the text without the lines that c4_v1 has found, as the mixer removes them.
+
+    (c4_v2 has places of the lower-cased text, which may be longer.)
+    """
+    spans = TAGGERS["c4_v1"].predict(document).spans
+    removed = sorted({(span.start, span.end) for span in spans if span.type.startswith("lines_")})
+    kept, at = [], 0
+    for start, end in removed:
+        kept.append(document.text[at:start])
+        at = end
+    text = "".join(kept) + document.text[at:]
+    return hashlib.sha1(text.encode()).hexdigest()
+
+
 def answers(document: Document) -> dict[str, Any]:
     """What every tagger says, and whether the mixer keeps the document."""
     found: dict[str, Any] = {}
@@ -69,7 +85,7 @@ def answers(document: Document) -> dict[str, Any]:
                 scores[kind] < low or scores[kind] > high for kind, (low, high) in BOUNDS.items()
             ]
             found[f"{name} keeps"] = not any(beyond)
-    return found
+    return found | {"text without lines": without_lines(document)}
 
 
 def main() -> None:

@@ -90,6 +90,36 @@ def test_real_pages_are_measured_like_their_twins(signal, pages):
     assert measured(signal, some) == [TWINS[signal](text) for text in some]
 
 
+def kept(text: str, punctuation: bool, min_words: int) -> str:
+    lines = [line + "\n" for line in text.split("\n")]
+    lines[-1] = lines[-1][:-1]
+    return "".join(
+        line
+        for line in lines
+        if (not punctuation or line.strip().endswith((".", "?", "!", '"')))
+        and len(line.split()) >= min_words
+    )
+
+
+SENTENCES = st.lists(
+    st.sampled_from(["a", "b.", "c!", '"', "…", " ", "  ", "\n", "\u3000", "\n\n"])
+)
+
+
+@few
+@given(st.lists(SENTENCES.map("".join), max_size=5), st.booleans(), st.integers(0, 4))
+def test_lines_are_kept_with_their_newlines_by_either_rule(texts, punctuation, min_words):
+    batch = pa.RecordBatch.from_pydict({"text": pa.array([*texts, None], pa.string())})
+    written = dolma_c4.Lines(punctuation, min_words)(batch)["text"].to_pylist()
+    assert written == [*(kept(text, punctuation, min_words) for text in texts), None]
+
+
+def test_a_sliced_batch_is_rewritten_as_a_whole_one(pages):
+    batch = pa.RecordBatch.from_pydict({"text": pa.array(pages)})
+    whole, part = dolma_c4.Lines()(batch), dolma_c4.Lines()(batch.slice(7, 5))
+    assert part["text"].to_pylist() == whole["text"].to_pylist()[7:12]
+
+
 def test_every_word_and_phrase_of_the_list_is_found_in_any_case_and_no_part_of_it():
     inner = [
         f"so {entry.title()}x\n" if " " in entry else f"so {entry.upper()}\n" for entry in LIST
