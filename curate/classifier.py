@@ -130,12 +130,16 @@ def score(  # noqa: PLR0913  # a command's options are its arguments
     files = {path: output / f"{path.name.partition('.')[0]}.parquet" for path in files_of(inputs)}
     if len(set(files.values())) < len(files):
         raise InputError("two inputs have one name; score them into folders of their own")
+    if {path.resolve() for path in files} & {target.resolve() for target in files.values()}:
+        raise InputError(f"{output}: an input would be overwritten; choose another --output")
     console = Console(stderr=True)
     with Watcher(console) as watcher:
         watcher.begin("score", 0, "documents")
         scores = score_files(classifier, files, (text_column, column), watcher.advance)
         watcher.end()
-    Console().print(_summary(scores))
+    silent = int(np.isnan(scores).sum())
+    Console().print(f"{len(scores):,} documents, {silent:,} without words")
+    Console().print(_summary(scores[~np.isnan(scores)]))
     Console().print(str(output), markup=False)
 
 
@@ -162,10 +166,8 @@ def _show(console: Console, figures: dict[str, Any]) -> None:
 
 
 def _summary(scores: Numbers) -> Table:
-    heard = scores[~np.isnan(scores)]
     table = Table("to keep", "score from", box=None)
-    table.title = f"{len(scores):,} documents, {len(scores) - len(heard):,} without words"
-    for share in SHARES if len(heard) else ():
-        low = np.quantile(heard, 1 - share, method="higher")
+    for share in SHARES if len(scores) else ():
+        low = np.quantile(scores, 1 - share, method="higher")
         table.add_row(f"{share:.0%}", f"{low:.6f}")
     return table
