@@ -15,6 +15,7 @@ from rich.table import Table
 
 from curate import __version__, decided, doctor, models, recipe, report, training
 from curate.classifier import app as classifier_app
+from curate.compare import compare
 from curate.decide import decide
 from curate.errors import CurateError, DiskError, InputError, RecipeError
 from curate.filter import Filter
@@ -23,6 +24,7 @@ from curate.passes import Pass, passes
 from curate.plan import plan as make_plan
 from curate.progress import Watcher
 from curate.publish import pretty
+from curate.report import comparison as comparison_page
 from curate.report import differences
 from curate.run import Job, Outcome
 from curate.run import run as run_job
@@ -234,6 +236,20 @@ def decide_command(
     if output:
         decided.write(decision, output, documents)
         print(output)
+
+
+@app.command(name="compare", epilog="Example:  curate compare out other --output differences.html")
+def compare_command(
+    first: Annotated[Path, typer.Argument(metavar="A", help="A run, or the output of `decide`.")],
+    second: Annotated[Path, typer.Argument(metavar="B", help="Another, on the same input.")],
+    output: Annotated[Path | None, typer.Option(help="Where a page about it goes.")] = None,
+    samples: Annotated[int, typer.Option(min=0, help="Samples for each reason.")] = 2,
+) -> None:
+    """Tell where the verdicts of two runs on the same input differ, with samples."""
+    comparison = compare(first, second, samples)
+    Console().print(differences.compared(comparison))
+    if output:
+        print(comparison_page.write_comparison(comparison, output))
 
 
 @app.command(epilog="Example:  curate explain out 3f9c")

@@ -1,5 +1,6 @@
 """A decision in files: a verdict for every document, the funnel, and the documents themselves."""
 
+import json
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -11,7 +12,7 @@ import pyarrow.parquet as pq
 
 from curate import schema
 from curate.column import Mask
-from curate.errors import InputError
+from curate.errors import InputError, ShardError
 from curate.fates import Decision
 from curate.publish import OURS, pretty
 from curate.store import disk_errors, sync_file, write_atomic
@@ -81,6 +82,17 @@ def summary(decision: Decision) -> dict[str, Any]:
         "notes": decision.notes,
         "settings": decision.recipe.resolved(),
     }
+
+
+def read_summary(path: Path) -> dict[str, Any]:
+    """A summary as it was written; raises ShardError where it is not."""
+    try:
+        value: dict[str, Any] = json.loads(path.read_bytes())
+        if not isinstance(value["recipe"], str):
+            raise ValueError("no name of a recipe in it")
+    except (OSError, ValueError, TypeError, KeyError) as error:
+        raise ShardError(f"{path}: not as `curate decide` writes it: {error}") from error
+    return value
 
 
 def _refuse_foreign(decision: Decision, output: Path) -> None:

@@ -90,14 +90,27 @@ class Part:
         """Its rows."""
         return slice(self.start, self.end)
 
-    def table(self, *columns: str, dictionaries: tuple[str, ...] = ()) -> pa.Table:
+    def table(self, *columns: str) -> pa.Table:
         """These of its columns; what the file does not have is left out."""
         try:
-            with pq.ParquetFile(self.path, read_dictionary=list(dictionaries)) as file:
+            with pq.ParquetFile(self.path) as file:
                 there = [name for name in columns if name in file.schema_arrow.names]
                 return file.read(there)
         except (pa.ArrowException, OSError) as error:
             raise ShardError(f"{self.path}: cannot be read: {error}") from error
+
+    def row(self, place: int, *columns: str) -> dict[str, Any]:
+        """These of the columns of one row; only its row group is read."""
+        with pq.ParquetFile(self.path) as file:
+            there = [name for name in columns if name in file.schema_arrow.names]
+            for group in range(file.num_row_groups):
+                count = file.metadata.row_group(group).num_rows
+                if place < count:
+                    table = file.read_row_group(group, columns=there).slice(place, 1)
+                    values: dict[str, Any] = table.to_pylist()[0]
+                    return values
+                place -= count
+        raise ShardError(f"{self.path}: has no row {place}")
 
 
 @dataclass
@@ -176,7 +189,7 @@ def _read_fates(run: Stored, rows: int) -> None:
         if part.kept or part.start == part.end:
             continue
         texts = (STAGE, schema.DROPPED_BY)
-        table = part.table(*texts, *schema.VERDICT.names[1:], dictionaries=texts)
+        table = part.table(*texts, *schema.VERDICT.names[1:])
         if not {*texts, *schema.VERDICT.names} <= set(table.column_names):
             raise ShardError(f"{part.path}: not the dropped documents of a run: columns missing")
         run.reached[part.rows] = coded(table.column(STAGE), names, part.path)
@@ -191,7 +204,7 @@ def coded(column: pa.ChunkedArray, codes: dict[str, int], closed: Path | None = 
     """A column of few different texts as codes; what is new is added, or refused where closed."""
     found = [np.empty(0, np.int32)]
     for chunk in column.chunks:
-        encoded = chunk if pa.types.is_dictionary(chunk.type) else chunk.dictionary_encode()
+        encoded = chunk.dictionary_encode()
         for text in encoded.dictionary.to_pylist():
             if text not in codes and closed:
                 raise ShardError(f"{closed}: a stage {text!r} that recipe.json does not have")

@@ -4,12 +4,16 @@ from rich.console import Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
+from curate.compare import KEPT, UNDECIDED, Comparison
 from curate.fates import Decision, Row
+from curate.report.charts import short
+from curate.report.facts import Sample
 from curate.report.page import shown
 from curate.report.terminal import plain
 
 MOST_REASONS = 24
 MOST_MISSING = 12
+QUOTED = 240
 
 
 def decided(decision: Decision) -> RenderableType:
@@ -103,3 +107,61 @@ def _missing(decision: Decision) -> Table:
         rest = sum(count for _, count in entries[MOST_MISSING:])
         table.add_row(f"{len(entries) - MOST_MISSING} more", f"{rest:,}", "", "")
     return table
+
+
+def compared(comparison: Comparison) -> RenderableType:
+    """How far two sides agree, who drops what the other keeps, and samples of that."""
+    parts: list[RenderableType] = [_agreement(comparison), Text(), _matrix(comparison)]
+    first, second = comparison.names
+    for dropper, keeper, is_first in ((first, second, True), (second, first, False)):
+        reasons = comparison.disputed(is_first)
+        if reasons:
+            parts += [Text(), _disputed(dropper, keeper, reasons)]
+            parts += [_quoted(sample) for sample in comparison.samples.get(dropper, [])]
+    return Group(*parts)
+
+
+def _agreement(comparison: Comparison) -> Text:
+    text = Text(f"{comparison.documents:,} documents in both")
+    for name, number in zip(comparison.names, comparison.alone, strict=True):
+        if number:
+            text.append(f", {number:,} only in {shown(name)}", "yellow")
+    if comparison.decided:
+        text.append(f": the same verdict on {comparison.agreement:.2%}", "bold")
+        text.append(f", Cohen's kappa {comparison.kappa:.3f}")
+    return text
+
+
+def _matrix(comparison: Comparison) -> Table:
+    first, second = (shown(name) for name in comparison.names)
+    table = Table("", box=None, header_style="bold", pad_edge=False)
+    outcomes = (KEPT, "dropped", UNDECIDED)
+    for outcome in outcomes:
+        table.add_column(f"{second}: {outcome}", justify="right")
+    for outcome in outcomes:
+        counts = [comparison.count(outcome, its) for its in outcomes]
+        if any(counts) or outcome != UNDECIDED:
+            table.add_row(f"{first}: {outcome}", *map(_some, counts))
+    return table
+
+
+def _disputed(dropper: str, keeper: str, reasons: list[tuple[str, int]]) -> Table:
+    title = f"{shown(dropper)} drops, {shown(keeper)} keeps"
+    table = Table(title, box=None, header_style="bold", pad_edge=False)
+    table.add_column("documents", justify="right")
+    for reason, count in reasons[:MOST_REASONS]:
+        table.add_row(Text(shown(reason), "red"), f"{count:,}")
+    if len(reasons) > MOST_REASONS:
+        rest = sum(count for _, count in reasons[MOST_REASONS:])
+        table.add_row(f"{len(reasons) - MOST_REASONS} more", f"{rest:,}")
+    return table
+
+
+def _quoted(sample: Sample) -> Text:
+    text = Text("\n")
+    text.append(f"{shown(sample.reason)} ", "red")
+    text.append(
+        f"{short(sample.value)}, bound {short(sample.bound)}  {shown(sample.place)}\n", "dim"
+    )
+    text.append(shown(" ".join(sample.text.split()))[:QUOTED])
+    return text
