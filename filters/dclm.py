@@ -12,7 +12,7 @@ import math
 from curate.column import Bytes
 from curate.hashing import clear, first_seen, hash_bytes
 from curate.kernel import Document, inlined
-from curate.ngrams import gram, gram_characters, room_for_repeated
+from curate.ngrams import gram_characters
 from curate.signal import signal
 from curate.unicode_words import fasttext_word_count
 from curate.utf8 import characters, skip_space, skip_space_back
@@ -231,23 +231,20 @@ def _top_share(document: Document, size: int) -> float:
     """
     if document.characters == 0:
         return math.nan
-    mask = room_for_repeated(document, size)
-    if mask < 0:
-        return 0.0
-    keys, counts, repeats = document.keys, document.counts, document.repeats
+    grams, counts = document.grams, document.counts
+    start, end = grams.ends[size - 1], grams.ends[size]
+    for entry in range(start, end):
+        counts[grams.firsts[entry]] = 0
     most = 0
-    for word in range(len(repeats)):
-        if repeats[word] >= size:
-            keys[word] = gram(document.words.hashes, word, size)
-            counts[word] = 0
-            first = first_seen(keys, word, document.slots, mask)
-            counts[first] += 1
-            most = max(most, counts[first])
+    for entry in range(start, end):
+        counts[grams.firsts[entry]] += 1
+        most = max(most, counts[grams.firsts[entry]])
     longest = 0
-    for word in range(len(repeats)):
-        if repeats[word] >= size and counts[word] == most:
-            longest = max(longest, gram_characters(document.words.characters, word, size))
-    return longest * most / _word_characters(document)
+    for entry in range(start, end):
+        if counts[grams.firsts[entry]] == most:
+            length = gram_characters(document.words.characters, grams.places[entry], size)
+            longest = max(longest, length)
+    return longest * most / max(_word_characters(document), 1)
 
 
 @signal(high=0.2, words="unicode_alphanumeric")
@@ -273,12 +270,13 @@ def _repeated_words(document: Document, size: int) -> float:
     """Share of characters in n-grams that occur more than once, each word counted once."""
     if document.characters == 0:
         return math.nan
-    found, end = 0, 0
-    for word in range(len(document.repeats)):
-        if document.repeats[word] >= size:
-            end = word + size
-        if word < end:
-            found += document.words.characters[word]
+    grams, sizes = document.grams, document.words.characters
+    found, covered = 0, 0
+    for entry in range(grams.ends[size - 1], grams.ends[size]):
+        place = grams.places[entry]
+        for word in range(max(place, covered), place + size):
+            found += sizes[word]
+        covered = place + size
     return found / max(_word_characters(document), 1)
 
 
