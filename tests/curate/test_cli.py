@@ -224,3 +224,32 @@ def test_a_report_on_an_edited_ledger_is_a_clear_error(recipe, tmp_path):
     assert done.returncode == 2
     assert "ledger.json: not as a run writes it: inputs.0" in done.stderr
     assert "Traceback" not in done.stderr
+
+
+def test_decide_and_compare_tell_what_another_recipe_would_do(recipe, tmp_path):
+    write_crawl(tmp_path / "crawl", files=1, pages=24)
+    run(recipe, tmp_path / "crawl", output=tmp_path / "o")
+    other = tmp_path / "other.yaml"
+    other.write_text(RECIPE.replace("name: bad", "name: other").replace("low: 5", "low: 515"))
+    done = curate("decide", tmp_path / "o", "--recipe", other, "--output", tmp_path / "d")
+    assert done.returncode == 0, done.stderr
+    assert "bad kept" in done.stdout
+    assert "other keeps" in done.stdout
+    assert pq.read_metadata(tmp_path / "d" / "verdicts.parquet").num_rows == 24
+    page = tmp_path / "differences.html"
+    done = curate("compare", tmp_path / "o", tmp_path / "d", "--output", page)
+    assert done.returncode == 0, done.stderr
+    assert "Cohen's kappa" in done.stdout
+    assert "<h1>bad against other</h1>" in page.read_text()
+
+
+def test_decide_and_compare_tell_what_is_no_run(recipe, tmp_path):
+    for arguments in (
+        ("decide", tmp_path, "--recipe", recipe),
+        ("decide", tmp_path, "--recipe", recipe, "--documents"),
+        ("decide", tmp_path, "--recipe", tmp_path / "none.yaml"),
+        ("compare", tmp_path, tmp_path),
+    ):
+        done = curate(*arguments)
+        assert done.returncode == 2
+        assert "Traceback" not in done.stderr
