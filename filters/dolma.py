@@ -97,7 +97,7 @@ def alphabetic_words(document: Document) -> float:
     """Share of words with at least one letter of any script (words_with_alpha_character)."""
     found = 0
     for traits in document.traits:
-        found += traits & LETTER
+        found += (traits & LETTER) != 0
     return found / max(len(document.traits), 1)
 
 

@@ -355,7 +355,7 @@ def words_without_alphabets(document: Document) -> float:
         traits = document.traits[word]
         if traits == WIDE:  # no letter, but maybe a vowel sign
             found += _is_alphabetic(document.text, words.starts[word], words.ends[word])
-        found += traits & LETTER
+        found += (traits & LETTER) != 0
     return found / len(words.starts) if len(words.starts) > 0 else math.nan
 
 
