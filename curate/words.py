@@ -12,6 +12,7 @@ from curate.kernel import Index
 from curate.normalised import normalised
 from curate.schema import LANGUAGE, Batch
 from curate.special import stripped
+from curate.tokens import tokens
 from curate.unicode_words import unicode, unicode_alphanumeric
 from curate.wordpunct import wordpunct
 
@@ -25,6 +26,7 @@ def space(batch: Batch, column: str) -> Index:
 
 CUTS: dict[str, Cut] = {
     "space": space,
+    "tokens": tokens,
     "wordpunct": wordpunct,
     "normalised": normalised,
     "stripped": stripped,

@@ -1,8 +1,8 @@
 """C4 rules: Raffel et al. 2020, arXiv:1910.10683, section 2.2, as datatrove 0.10.1 applies them.
 
 Dialect: lines are those of `str.splitlines`, words what white space separates, sentences what
-curate/sentences.py says (C4 and datatrove ask trained or listed splitters). Lower case is that of
-ASCII, and so are the digits of citations.
+curate/sentences.py says (C4 asks a trained splitter), unless Lines is asked for datatrove's. Lower
+case is that of ASCII: unlike theirs, it does not find a Kelvin sign in place of a k.
 """
 
 import math
@@ -12,14 +12,19 @@ from typing import Any, NamedTuple
 import numpy as np
 import pyarrow.compute as pc
 
-from curate.column import Bytes, Offsets, View, strings, view
+from curate.column import Bytes, Mask, Offsets, View, frozen, strings, view
+from curate.errors import RecipeError
 from curate.kernel import Document, helper, inlined
+from curate.properties import DIGIT, properties
 from curate.schema import TEXT, Batch
 from curate.sentences import sentence_count
 from curate.signal import signal
 from curate.stage import mark, with_column
+from curate.token_rules import next_character
+from curate.token_sentences import line_sentences
 from curate.utf8 import (
     break_size,
+    code_point,
     line_end,
     may_be_space,
     skip_space,
@@ -230,6 +235,9 @@ def third_longest_line(document: Document) -> float:
     return float(third)
 
 
+SENTENCES = ("ours", "datatrove")
+
+
 class _Rules(NamedTuple):
     """The settings of Lines, as its kernel takes them."""
 
@@ -237,7 +245,7 @@ class _Rules(NamedTuple):
     citations: bool
     min_words: int
     max_word_length: int
-    min_sentences: int
+    counts: bool  # sentences, while the lines are selected
     kinds: int  # of phrases that drop their line or document
 
 
@@ -259,8 +267,8 @@ def _starts_with(text: Bytes, at: int, phrase: Bytes) -> bool:
 def _citation_size(text: Bytes, at: int) -> int:
     """How many bytes the citation has that begins here: [12], [], [edit], [citation needed]."""
     place = at + 1
-    while place < len(text) and 48 <= text[place] <= 57:
-        place += 1
+    while place < len(text) and properties(code_point(text, place, len(text))) & DIGIT:
+        place = next_character(text, place, len(text))
     if place < len(text) and text[place] == 93:
         return place + 1 - at
     if _starts_with(text, at, _EDIT):
@@ -331,34 +339,39 @@ def _write_lines(text: Bytes, out: Bytes, to: int, rules: _Rules) -> tuple[int, 
         if dropped > 0:
             return to, dropped, sentences
         if dropped == 0:
-            sentences += sentence_count(out, to, last)
+            sentences += sentence_count(out, to, last) if rules.counts else 0
             out[last] = 10
             to = last + 1
     return to, 0, sentences
 
 
-@inlined
-def _stripped(out: Bytes, start: int, end: int) -> int:
-    """Move the stripped text to the start; return where it ends."""
-    first = skip_space(out, start, end)
-    last = skip_space_back(out, first, end)
-    for place in range(first, last):
-        out[start + place - first] = out[place]
-    return start + last - first
+@helper
+def _select(text: View, rules: _Rules, lines: View, dropped: Bytes, sentences: Offsets) -> None:
+    """Write the lines to keep of all texts, a newline behind each."""
+    for row in range(len(dropped)):
+        own = text.data[text.offsets[row] : text.offsets[row + 1]]
+        start = lines.offsets[row]
+        end, dropped[row], sentences[row] = _write_lines(own, lines.data, start, rules)
+        lines.offsets[row + 1] = end
 
 
 @helper
-def _rewrite(text: View, rules: _Rules, out: View, dropped: Bytes, sentences: Offsets) -> None:
-    """Write all texts: rewritten, or as they were where the document is dropped."""
-    for row in range(len(dropped)):
-        own = text.data[text.offsets[row] : text.offsets[row + 1]]
-        start = out.offsets[row]
-        end, dropped[row], sentences[row] = _write_lines(own, out.data, start, rules)
-        if dropped[row] > 0 or sentences[row] < rules.min_sentences:
-            end = _copied(own, out.data, start, False)
-        else:
-            end = _stripped(out.data, start, end)
-        out.offsets[row + 1] = end
+def _rewrite(text: View, lines: View, drops: Mask, out: View) -> None:
+    """Write all texts: their lines, stripped, or as they were where the document is dropped."""
+    for row in range(len(drops)):
+        source = text if drops[row] else lines
+        start, end = source.offsets[row], source.offsets[row + 1]
+        if not drops[row]:
+            start = skip_space(source.data, start, end)
+            end = skip_space_back(source.data, start, end)
+        to = out.offsets[row]
+        for place in range(start, end):
+            out.data[to + place - start] = source.data[place]
+        out.offsets[row + 1] = to + end - start
+
+
+def _view(size: int, rows: int) -> View:
+    return View(np.empty(size, np.uint8), np.zeros(rows + 1, np.int32))
 
 
 @dataclass(frozen=True)
@@ -379,15 +392,25 @@ class Lines:
     curly_bracket: bool = True
     policy: bool = True  # cookies, privacy policy, terms of use
 
+    sentences: str = "ours"  # how they are counted: ours (curate/sentences.py) or datatrove
+
+    def __post_init__(self) -> None:
+        if self.sentences not in SENTENCES:
+            raise RecipeError(f"sentences: no way {self.sentences!r}; write ours or datatrove")
+
     def __call__(self, batch: Batch) -> Batch:
         column = batch.column(TEXT)
-        text = view(column)
-        rows = len(column)
+        text, rows = view(column), len(column)
+        size = int(text.offsets[-1]) - int(text.offsets[0])
         # One byte more: the newline behind the last line, before it is stripped.
-        size = int(text.offsets[-1]) - int(text.offsets[0]) + 1
-        out = View(np.empty(size, np.uint8), np.zeros(rows + 1, np.int32))
+        lines, out = _view(size + 1, rows), _view(size, rows)
         dropped, sentences = np.zeros(rows, np.uint8), np.zeros(rows, np.int32)
-        _rewrite(text, self._rules(), out, dropped, sentences)
+        _select(text, self._rules(), lines, dropped, sentences)
+        lines = View(frozen(lines.data), frozen(lines.offsets))
+        if self.sentences == "datatrove":
+            sentences = line_sentences(lines)
+        too_few = sentences < self.min_sentences
+        _rewrite(text, lines, (dropped > 0) | too_few, out)
         written = strings(out.data[: out.offsets[-1]], out.offsets)
         batch = with_column(batch, TEXT, pc.if_else(column.is_null(), None, written))
         for kind, reason in (
@@ -395,7 +418,6 @@ class Lines:
             (_CURLY_BRACKET, "c4.curly_bracket"),
         ):
             batch = mark(batch, dropped == kind, reason)
-        too_few = sentences < self.min_sentences
         number = sentences.astype(np.float64)
         return mark(batch, too_few, "c4.sentences", value=number, bound=self.min_sentences)
 
@@ -411,6 +433,6 @@ class Lines:
             self.citations,
             self.min_words,
             self.max_word_length,
-            self.min_sentences,
+            self.sentences == "ours",
             kinds,
         )

@@ -118,8 +118,8 @@ def ellipsis_lines(document: Document) -> float:
     words, heads, ellipses = document.words, document.heads, 0
     for line in range(len(heads)):
         word = (heads[line + 1] if line + 1 < len(heads) else len(words.starts)) - 1
-        start, end = words.starts[word], words.ends[word]
-        ellipses += _ellipsis_size(document.text, max(start, end - 3), end) > 0
+        end = words.ends[word]  # a word of fewer signs may be the end of an ellipsis
+        ellipses += _ellipsis_size(document.text, max(end - 3, 0), end) > 0
     return ellipses / document.rows
 
 
