@@ -195,9 +195,8 @@ def kernel(measure: Measure) -> Any:
     if _settings.DISABLE_JIT:
         return measure
     _settings.CACHE_DIR = str(_folder(Path(measure.__code__.co_filename)))
-    return numba.cfunc(types.float64(_DOCUMENT), cache=True, error_model="numpy", _nrt=False)(
-        measure
-    )
+    options: Any = {"cache": True, "error_model": "numpy", "_nrt": False}  # see `borrowing`
+    return numba.cfunc(types.float64(_DOCUMENT), **options)(measure)
 
 
 @inlined
