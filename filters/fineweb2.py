@@ -1,6 +1,6 @@
 """FineWeb2's rules: Penedo et al. 2025, arXiv:2506.20920, and github.com/huggingface/fineweb-2.
 
-They are Gopher's, FineWeb's and repetition's with bounds for 1,928 languages and scripts, in the
+They are Gopher's, FineWeb's and repetition's with bounds for 1,929 languages and scripts, in the
 table `fineweb2`, and stop words for each. Dialect: words are what the recipe's `words` cuts; the
 source has a tokenizer for each language, which takes punctuation for words of its own.
 """

@@ -9,11 +9,12 @@ from typing import NamedTuple
 
 import numpy as np
 
-from curate.column import Bytes, Numbers, Offsets, frozen
+from curate.column import Bytes, Numbers, Offsets, frozen, view
 from curate.hashing import hash_word
 from curate.kernel import Document, Index, helper, inlined
 from curate.properties import NUMERIC, UPPER, properties
-from curate.signal import signal
+from curate.schema import TEXT, Batch
+from curate.signal import index_signal, signal
 from curate.utf8 import code_point, last_code_point, skip_space, skip_space_back, starts_character
 
 _JAVASCRIPT = hash_word(b"javascript")
@@ -83,21 +84,41 @@ def uppercase_letter_fraction(document: Document) -> float:
     return shares / count if count > 0 else math.nan
 
 
-@signal(words="normalised")
-def numerical_chars_fraction(document: Document) -> float:
+def _line_counts(batch: Batch, index: Index) -> Numbers:
+    """Lines of the raw texts; of the normalised ones, the last may have nothing left in it."""
+    text, counts = view(batch.column(TEXT)), np.diff(index.line_offsets)
+    empty = np.diff(text.offsets) == 0
+    ends = np.where(empty, 0, text.offsets[1:] - 1)
+    last = text.data[ends] if len(text.data) > 0 else np.zeros(len(ends), np.uint8)
+    found = (counts - (empty | (last == 10))).astype(np.float64)
+    found[found == 0] = np.nan
+    return found
+
+
+@helper
+def _sum_shares(index: Index, sums: Numbers) -> None:
+    """Add up the shares of numeric characters in the lines of each text."""
+    for row in range(len(sums)):
+        text = index.text.data[index.text.offsets[row] : index.text.offsets[row + 1]]
+        for line in range(index.line_offsets[row], index.line_offsets[row + 1]):
+            start, end = index.lines.starts[line], index.lines.ends[line]
+            found = _with_property(text, start, end, NUMERIC)
+            sums[row] += found / max(index.lines.characters[line], 1)
+
+
+@index_signal(words="normalised")
+def numerical_chars_fraction(batch: Batch, index: Index) -> Numbers:
     """Mean over normalised lines of the share of numeric characters in a line."""
-    lines, count, shares = document.lines, _line_count(document), 0.0
-    for line in range(count):
-        found = _with_property(document.text, lines.starts[line], lines.ends[line], NUMERIC)
-        shares += found / max(lines.characters[line], 1)
-    return shares / count if count > 0 else math.nan
+    sums = np.zeros(batch.num_rows)
+    _sum_shares(index, sums)
+    return sums / _line_counts(batch, index)
 
 
-@signal(words="normalised")
-def num_words(document: Document) -> float:
+@index_signal(words="normalised")
+def num_words(batch: Batch, index: Index) -> Numbers:
     """Mean number of words in a normalised line."""
-    count = _line_count(document)
-    return len(document.words.starts) / count if count > 0 else math.nan
+    counts: Numbers = np.diff(index.word_offsets) / _line_counts(batch, index)
+    return counts
 
 
 @signal(words="normalised")
