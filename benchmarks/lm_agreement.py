@@ -21,6 +21,8 @@ import kenlm
 from rich.console import Console
 from rich.table import Table
 
+# lmplz reserves room for a million words, and refuses less.
+LMPLZ_MEMORY = ("-S", "300M")
 SETTINGS = (("5", ""), ("5", "0,0,1"), ("3", ""), ("6", "0,1,2"))
 
 
@@ -47,6 +49,7 @@ def ours(text: Path, order: str, prune: str, memory: str, output: Path) -> tuple
     """Our estimate of a model."""
     command = [sys.executable, "-m", "curate", "lm", "train", "--input", str(text), "--workers"]
     command += ["0", "--order", order, "--memory", memory, "--output", str(output)]
+    command.append("--discount-fallback")
     return run([*command, "--prune", prune] if prune else command)
 
 
@@ -54,7 +57,15 @@ def theirs(
     command: list[str], text: Path, order: str, prune: str, output: Path
 ) -> tuple[float, float]:
     """The estimate of lmplz."""
-    command = [*command, "--skip_symbols", "-o", order, "-T", f"{output.parent}/"]
+    command = [
+        *command,
+        "--skip_symbols",
+        "--discount_fallback",
+        "-o",
+        order,
+        "-T",
+        f"{output.parent}/",
+    ]
     command += ["--text", str(text), "--arpa", str(output)]
     return run([*command, "--prune", *prune.split(",")] if prune else command)
 
@@ -82,7 +93,7 @@ def agreement(lmplz: str, held: Path, learned: Path, memory: str) -> Table:
     table = Table(*columns, "CPU s: lmplz", "ours", "peak MB: lmplz", "ours", box=None)
     reference, model = learned.with_name("lmplz.arpa"), learned.with_name("ours.arpa")
     for order, prune in SETTINGS:
-        seconds, peak = theirs([lmplz, "-S", memory], learned, order, prune, reference)
+        seconds, peak = theirs([lmplz, *LMPLZ_MEMORY], learned, order, prune, reference)
         own_seconds, own_peak = ours(learned, order, prune, memory, model)
         table.add_row(
             *(order, prune, str(differing_lines(reference, model))),

@@ -23,6 +23,7 @@ from curate.bounds import table
 from curate.column import Bytes, Mask, Numbers, Offsets, Positions, view
 from curate.errors import ModelError, RecipeError
 from curate.kernel import helper
+from curate.lm.normalize import normalized
 from curate.lm.sentences import Sentences, Wording
 from curate.schema import LANGUAGE, TEXT, Batch
 from curate.stage import Stage, mark, with_column
@@ -156,6 +157,9 @@ class Scorers:
         self._tokenizers = models.model_files(settings.tokenizer) if settings.tokenizer else {}
         self.by_language = "" not in self._models
         self._loaded: dict[str, Scorer] = {}
+        # Kernels are loaded here, or compiled: a batch without rows does not come as far.
+        nothing = normalized(pa.array([], pa.binary()), settings.normalize)
+        word_counts(*view(nothing), np.zeros(0, np.int64))
 
     def perplexities(self, texts: pa.Array, languages: list[str]) -> tuple[Numbers, Mask]:
         """The perplexity of every text, and for which of them there is a model."""

@@ -170,14 +170,9 @@ class Sorter:
     def _add(self, rows: Rows) -> None:
         if self._filled + len(rows) > self._room:
             self.spill()
-        if self._filled + len(rows) > len(self._held):
-            size = min(max(2 * len(self._held), self._filled + len(rows)), self._room)
-            self._held = np.concatenate(
-                [
-                    self._held[: self._filled],
-                    np.empty((size - self._filled, self._width), np.uint32),
-                ]
-            )
+        if len(self._held) == 0:
+            # Memory is taken page by page as it is written, so room costs nothing before.
+            self._held = np.empty((self._room, self._width), np.uint32)
         self._held[self._filled : self._filled + len(rows)] = rows
         self._filled += len(rows)
 
