@@ -20,7 +20,6 @@ from filters.fasttext_words import (
     END_ENTRY,
     SLOT_NUMBERS,
     TOGETHER,
-    WORD_N,
     Bits,
     Cache,
     Room,
@@ -97,7 +96,7 @@ class FastText:
             word=np.empty(int(np.diff(texts.offsets).max(initial=0)) + 2, np.uint8),
             key=np.zeros(CACHED_BYTES // 8, np.uint64),
             buckets=np.empty(TOGETHER, np.int64),
-            heard=np.zeros(max(int(self.vocabulary.numbers[WORD_N]), 2), np.uint64),
+            heard=np.zeros(TOGETHER + 1, np.uint64),
             hidden=np.zeros((rows, self.output.shape[1]), np.float32),
             counts=np.zeros(rows, np.int64),
         )
@@ -151,7 +150,8 @@ def check_sizes(path: Path, vocabulary: Vocabulary, output: Floats, labels: int)
     if (longest > 0 or word_n > 1) and len(vocabulary.bits) == 0:
         needed += buckets
     fits = len(vocabulary.rows) >= needed and vocabulary.rows.shape[1] == output.shape[1]
-    if not fits or len(output) < labels or longest >= TOGETHER or buckets >= 1 << 32:
+    fits = fits and max(longest, word_n**2) < TOGETHER // 2 and buckets < 1 << 32
+    if not fits or len(output) < labels:
         raise ModelError(f"{path}: not a whole fastText model; its parts do not fit together")
 
 

@@ -33,7 +33,7 @@ _UNDERSCORE = 95
 CACHED_BYTES = 48
 # A slot's numbers: the word, eight bytes to each, its size, and its rows and hash (32 bits each).
 SIZE, FOUND, SLOT_NUMBERS = 6, 7, 8
-# Buckets of one word's n-grams that are looked up together; more are looked up in turns.
+# Buckets that are looked up together; more are looked up in turns.
 TOGETHER = 1024
 
 
@@ -55,7 +55,7 @@ WORDS, MIN_N, MAX_N, BUCKETS, WORD_N, END_ENTRY = range(6)
 
 
 class Cache(NamedTuple):
-    """The sums of the rows of words that came before; the last slot is for one too long for it."""
+    """The sums of the rows of words that came before; the last slot has that of the word at hand."""
 
     words: Hashes
     sums: Floats
@@ -67,7 +67,7 @@ class Room(NamedTuple):
     word: Bytes  # in brackets
     key: Hashes  # the same without, eight bytes to a number
     buckets: Positions
-    heard: Hashes  # of the last words: hashes of one word, of two, and so on
+    heard: Hashes  # the hashes of words whose n-grams are not yet summed
     hidden: Floats  # a row for each text: the mean of its rows
     counts: Positions  # how many rows there were
 
@@ -269,9 +269,10 @@ def remembered(data: Bytes, word: Any, vocabulary: Vocabulary, cache: Cache, roo
     """
     at, end = word
     size = end - at
-    slot = len(cache.words) - 1
+    last = len(cache.words) - 1
+    slot = last
     if size <= CACHED_BYTES:
-        slot = slot_of(data, at, end, room.key, slot)
+        slot = slot_of(data, at, end, room.key, last)
         if is_known(cache.words, slot, room.key, size):
             return slot
     for place in range(size):
@@ -279,8 +280,8 @@ def remembered(data: Bytes, word: Any, vocabulary: Vocabulary, cache: Cache, roo
     room.word[size + 1] = 62
     if size == len(END) and begins(room.word, size, END):
         return -2
-    cache.words[slot, SIZE] = _0  # the word that was here is overwritten
-    found = sum_word(room, size, vocabulary, cache.sums, slot)
+    # Summed where the processor has it at hand: in the slot itself it took up to a quarter longer.
+    found = sum_word(room, size, vocabulary, cache.sums, last)
     if found < 0:
         return -1
     cache.words[slot, FOUND] = np.uint64(found)
@@ -288,44 +289,54 @@ def remembered(data: Bytes, word: Any, vocabulary: Vocabulary, cache: Cache, roo
         cache.words[slot, SIZE] = np.uint64(size)
         for block in range((size + 7) >> 3):
             cache.words[slot, block] = room.key[block]
+        for column in range(np.uint64(cache.sums.shape[1])):
+            cache.sums[np.uint64(slot), column] = cache.sums[np.uint64(last), column]
     return slot
 
 
 @borrowing
-def add_pairs(text: Int, hashed: Int, words: Int, vocabulary: Vocabulary, room: Room) -> Int:
-    """Add the rows of the n-grams of words that end with this one; how many."""
-    # A hash as fastText keeps it: a signed number of 32 bits.
-    last = np.uint64(hashed if hashed < 0x80000000 else hashed - 0x100000000)
-    longest = vocabulary.numbers[WORD_N] - 1
-    added = 0
-    for size in range(min(words, longest), 0, -1):
-        joined = np.uint64(room.heard[size - 1] * _WORD_NGRAM + last)
-        if size < longest:
-            room.heard[size] = joined
-        room.buckets[0] = np.int64(joined % np.uint64(vocabulary.numbers[BUCKETS]))
-        kept = 1
-        if len(vocabulary.bits) > 0:
-            kept = keep_rows(room, 1, vocabulary.bits, vocabulary.ranks)
-        if kept:
-            row = vocabulary.numbers[WORDS] + room.buckets[0]
-            add(room.hidden, text, vocabulary.rows, row)
-            added += 1
-    room.heard[0] = last
-    return added
+def add_grams(text: Int, waiting: Int, firsts: Int, vocabulary: Vocabulary, room: Room) -> Int:
+    """Add the rows of the n-grams that begin with the first of the waiting words; how many.
+
+    Many rows are looked up together, for each is far away: nobody waits for one before the next.
+    """
+    count = 0
+    for first in range(firsts):
+        joined = room.heard[first]
+        for after in range(first + 1, min(first + vocabulary.numbers[WORD_N], waiting)):
+            joined = np.uint64(joined * _WORD_NGRAM + room.heard[after])
+            room.buckets[count] = np.int64(joined % np.uint64(vocabulary.numbers[BUCKETS]))
+            count += 1
+    if len(vocabulary.bits) > 0:
+        count = keep_rows(room, count, vocabulary.bits, vocabulary.ranks)
+    for place in range(count):
+        row = vocabulary.numbers[WORDS] + room.buckets[np.uint64(place)]
+        add(room.hidden, text, vocabulary.rows, row)
+    for place in range(waiting - firsts):
+        room.heard[place] = room.heard[firsts + place]
+    return count
 
 
 @inlined
-def add_end(text: Int, words: Int, vocabulary: Vocabulary, room: Room) -> Int:
+def hear(hashed: Int, waiting: Int, room: Room) -> Int:
+    """Let one more word wait, by its hash as fastText keeps it: a signed number of 32 bits."""
+    room.heard[waiting] = np.uint64(hashed if hashed < 0x80000000 else hashed - 0x100000000)
+    return waiting + 1
+
+
+@inlined
+def add_end(text: Int, waiting: Int, vocabulary: Vocabulary, room: Room) -> Int:
     """Add the rows with which fastText ends a text; how many."""
-    added = 0
+    added: Int = 0
     if vocabulary.numbers[END_ENTRY] >= 0:
         add(room.hidden, text, vocabulary.rows, vocabulary.numbers[END_ENTRY])
         added = 1
     if vocabulary.numbers[WORD_N] > 1:
-        hashed = np.int64(_BASIS)
+        hashed: Int = np.int64(_BASIS)
         for place in range(len(END)):
             hashed = fnv(hashed, np.int64(END[place]))
-        added += add_pairs(text, hashed, words, vocabulary, room)
+        waiting = hear(hashed, waiting, room)
+        added += add_grams(text, waiting, waiting, vocabulary, room)
     return added
 
 
@@ -333,8 +344,10 @@ def add_end(text: Int, words: Int, vocabulary: Vocabulary, room: Room) -> Int:
 def add_words(view: View, text: Int, vocabulary: Vocabulary, cache: Cache, room: Room) -> Int:
     """Add the rows of a text's words and n-grams of words; how many, 0 without words."""
     at, end = np.int64(view.offsets[text]), np.int64(view.offsets[text + 1])
+    longest = vocabulary.numbers[WORD_N]
     added: Int = 0
     words = 0
+    waiting: Int = 0
     while at < end:
         if is_separator(view.data[np.uint64(at)]):
             at += 1
@@ -349,10 +362,13 @@ def add_words(view: View, text: Int, vocabulary: Vocabulary, cache: Cache, room:
         add(room.hidden, text, cache.sums, slot)
         found = cache.words[np.uint64(slot), FOUND]
         added += np.int64(found >> _32)
-        if vocabulary.numbers[WORD_N] > 1:
-            added += add_pairs(text, np.int64(found & _LOW), words, vocabulary, room)
         words += 1
-    return added + add_end(text, words, vocabulary, room) if words else 0
+        if longest > 1:
+            waiting = hear(np.int64(found & _LOW), waiting, room)
+            if waiting * longest >= TOGETHER:
+                added += add_grams(text, waiting, waiting - longest + 1, vocabulary, room)
+                waiting = longest - 1
+    return added + add_end(text, waiting, vocabulary, room) if words else 0
 
 
 @borrowing

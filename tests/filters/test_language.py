@@ -129,6 +129,7 @@ def test_trained_here_with_word_n_grams_and_every_loss_it_agrees(tmp_path):
         library.save_model(str(tmp_path / "model.bin"))
         ours = FastText.load(tmp_path / "model.bin")
         texts = ["alpha beta beta unknown", "zeta", "gamma delta epsilon alpha"]
+        texts += [" ".join(draw.choices(words, k=count)) for count in (340, 341, 342, 343, 1500)]
         found = ours.probabilities(view(pa.array(texts)))
         for row, text in enumerate(texts):
             for label, value in zip(*library.predict(text, k=-1), strict=True):
