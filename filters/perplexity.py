@@ -101,7 +101,7 @@ class Perplexity:
     def score(self, batch: Batch, scorers: "Scorers") -> Batch:
         """The batch with the perplexity of every text."""
         languages = languages_of(batch)
-        if not languages and scorers.by_language:
+        if scorers.by_language and LANGUAGE not in batch.schema.names:
             raise RecipeError(
                 f"perplexity.Perplexity: {self.model} needs the language of every document; "
                 "put language.Identify before it"
@@ -110,15 +110,16 @@ class Perplexity:
         if self.decimals is not None:
             numbers = np.array([round(number, self.decimals) for number in numbers.tolist()])
         batch = with_column(batch, PERPLEXITY, pa.array(numbers, pa.float64()))
-        batch = self._mark_bounds(batch, numbers, scored)
+        batch = self._mark_bounds(batch, numbers, scored, languages)
         return self._with_bucket(batch, numbers, languages) if self.cutoffs else batch
 
-    def _mark_bounds(self, batch: Batch, numbers: Numbers, scored: Mask) -> Batch:
+    def _mark_bounds(
+        self, batch: Batch, numbers: Numbers, scored: Mask, languages: list[str]
+    ) -> Batch:
         bounds = self._bounds()
         if self.low == 0.0 and self.high is None and not bounds:
             return batch
         own = (self.low, math.inf if self.high is None else self.high)
-        languages = languages_of(batch) or [""] * batch.num_rows
         pairs = np.array([bounds.get(language, own) for language in languages]).reshape(-1, 2)
         low, high = pairs[:, 0], pairs[:, 1]
         # Not "below or above", so that NaN is dropped as well.
@@ -128,7 +129,6 @@ class Perplexity:
 
     def _with_bucket(self, batch: Batch, numbers: Numbers, languages: list[str]) -> Batch:
         given = cutoffs(self.cutoffs)
-        languages = languages or [""] * batch.num_rows
         found = [
             bucket(number, given.get(language))
             for number, language in zip(numbers.tolist(), languages, strict=True)
@@ -226,9 +226,9 @@ def loaded(path: Path) -> kenlm.Model:
 
 
 def languages_of(batch: Batch) -> list[str]:
-    """The language of every row; empty where there is no such column."""
+    """The language of every row; "" where it is not known."""
     if LANGUAGE not in batch.schema.names:
-        return []
+        return [""] * batch.num_rows
     return [language or "" for language in batch.column(LANGUAGE).to_pylist()]
 
 

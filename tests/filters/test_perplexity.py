@@ -113,7 +113,9 @@ def test_a_slice_and_another_order_change_nothing(shared: Path, pages: list[str]
 
 
 def test_a_batch_without_rows(shared: Path):
-    assert scored(Perplexity(str(shared / ARPA), cutoffs="ccnet_cutoff"), []).num_rows == 0
+    assert scored(Perplexity(str(shared / ARPA), cutoffs="ccnet_cutoff", high=1), []).num_rows == 0
+    by_language = Perplexity(str(shared / "models" / "kenlm_{language}.arpa"))
+    assert scored(by_language, [], []).schema.names == [TEXT, LANGUAGE, PERPLEXITY]
 
 
 def test_bounds_drop_with_value_and_bound(shared: Path):
