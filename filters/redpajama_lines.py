@@ -90,7 +90,7 @@ def _line_counts(batch: Batch, index: Index) -> Numbers:
     empty = np.diff(text.offsets) == 0
     ends = np.where(empty, 0, text.offsets[1:] - 1)
     last = text.data[ends] if len(text.data) > 0 else np.zeros(len(ends), np.uint8)
-    found = (counts - (empty | (last == 10))).astype(np.float64)
+    found: Numbers = (counts - (empty | (last == 10))).astype(np.float64)
     found[found == 0] = np.nan
     return found
 
