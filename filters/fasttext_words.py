@@ -55,7 +55,7 @@ WORDS, MIN_N, MAX_N, BUCKETS, WORD_N, END_ENTRY = range(6)
 
 
 class Cache(NamedTuple):
-    """The sums of the rows of words that came before; the last slot has that of the word at hand."""
+    """The sums of the rows of words that came before; in the last slot, of the word at hand."""
 
     words: Hashes
     sums: Floats
@@ -261,6 +261,17 @@ def sum_word(room: Room, size: Int, vocabulary: Vocabulary, sums: Floats, slot: 
 
 
 @inlined
+def remember(cache: Cache, slot: Int, size: Int, key: Hashes) -> None:
+    """Move the word at hand, and its sum, to a slot of its own."""
+    cache.words[slot, SIZE] = np.uint64(size)
+    for block in range((size + 7) >> 3):
+        cache.words[slot, block] = key[block]
+    last = len(cache.words) - 1
+    for column in range(np.uint64(cache.sums.shape[1])):
+        cache.sums[np.uint64(slot), column] = cache.sums[np.uint64(last), column]
+
+
+@inlined
 def remembered(data: Bytes, word: Any, vocabulary: Vocabulary, cache: Cache, room: Room) -> Int:
     """The slot with the sum of a word's rows; -1 for a label, -2 for END.
 
@@ -285,12 +296,8 @@ def remembered(data: Bytes, word: Any, vocabulary: Vocabulary, cache: Cache, roo
     if found < 0:
         return -1
     cache.words[slot, FOUND] = np.uint64(found)
-    if size <= CACHED_BYTES:
-        cache.words[slot, SIZE] = np.uint64(size)
-        for block in range((size + 7) >> 3):
-            cache.words[slot, block] = room.key[block]
-        for column in range(np.uint64(cache.sums.shape[1])):
-            cache.sums[np.uint64(slot), column] = cache.sums[np.uint64(last), column]
+    if slot != last:
+        remember(cache, slot, size, room.key)
     return slot
 
 
