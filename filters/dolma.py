@@ -11,6 +11,10 @@ writes `most_common_2grams`, so that the bounds of top n-grams never met a numbe
 
 import math
 
+import numpy as np
+
+from curate.column import Bytes
+from curate.eight import eight, same
 from curate.hashing import clear, first_seen, hash_word
 from curate.kernel import LETTER, Document, inlined
 from curate.ngrams import gram_characters, top_gram
@@ -74,21 +78,36 @@ def median_word_length(document: Document) -> float:
     return (high + _next_length(document, high)) / 2
 
 
+@inlined
+def _may_hold_symbol(text: Bytes, at: int) -> bool:
+    """Whether a symbol may begin in the eight bytes from here, which must be there."""
+    found = eight(text, at)
+    return bool((same(found, np.uint64(35)) | same(found, np.uint64(0xE2))) != 0)
+
+
+@inlined
+def _is_symbol(text: Bytes, at: int) -> bool:
+    if text[at] != 0xE2:
+        return bool(text[at] == 35)
+    return at + 3 <= len(text) and text[at + 1] == 0x80 and text[at + 2] == 0xA6
+
+
 @signal(high=0.1)
 def symbol_to_word_ratio(document: Document) -> float:
     """Share of words with a number sign (#) or "…" in them; three dots do not count."""
     text, ends = document.text, document.words.ends
-    found, word, last = 0, 0, -1
-    for at in range(len(text)):
-        if text[at] != 35 and text[at] != 0xE2:
-            continue
-        if text[at] == 35 or (
-            at + 3 <= len(text) and text[at + 1] == 0x80 and text[at + 2] == 0xA6
-        ):
-            while ends[word] <= at:
-                word += 1
-            found += word != last
-            last = word
+    found, word, last, at = 0, 0, -1, 0
+    while at < len(text):
+        stop = min(at + 8, len(text))
+        if at + 8 <= len(text) and not _may_hold_symbol(text, at):
+            at = stop
+        while at < stop:
+            if _is_symbol(text, at):
+                while ends[word] <= at:
+                    word += 1
+                found += word != last
+                last = word
+            at += 1
     return found / max(len(ends), 1)
 
 

@@ -15,7 +15,7 @@ import pyarrow.compute as pc
 
 from curate.column import Bytes, View, strings, view
 from curate.kernel import Document, borrowing, helper, inlined
-from curate.phrases import phrase_end, phrase_start
+from curate.phrases import may_hold_pair, phrase_end, phrase_start
 from curate.schema import TEXT, Batch
 from curate.signal import signal
 from curate.stage import with_column
@@ -131,24 +131,29 @@ def has_javascript(document: Document) -> float:
     return 1.0 if found else 0.0
 
 
+@borrowing
+def _occurs(text: Bytes, phrase: Bytes, pair: int) -> bool:
+    """Whether a phrase without a k occurs; its pair of letters from this one on is rare."""
+    end, found, at = len(text), False, 0
+    one, other = int(phrase[pair]), int(phrase[pair + 1])
+    while at < end:
+        if at + 8 > end or may_hold_pair(text, at, one, other):
+            for place in range(max(at - pair, 0), at + 8 - pair):
+                found |= phrase_end(text, place, end, phrase) >= 0
+        at += 7
+    return found
+
+
 @signal(high=0)
 def has_javascript_v2(document: Document) -> float:
     """1 if "javascript" occurs anywhere in the text (c4_v2)."""
-    text, found = document.text, False
-    for at in range(len(text)):
-        if text[at] | 32 == 106:  # j
-            found |= phrase_end(text, at, len(text), _JAVASCRIPT) >= 0
-    return 1.0 if found else 0.0
+    return 1.0 if _occurs(document.text, _JAVASCRIPT, 0) else 0.0  # ja
 
 
 @signal(high=0)
 def has_lorem_ipsum(document: Document) -> float:
     """1 if "lorem ipsum" occurs anywhere in the text."""
-    text, found = document.text, False
-    for at in range(8, len(text)):
-        if text[at] | 32 == 115 and text[at - 1] | 32 == 112:  # "ps", its rarest pair
-            found |= phrase_end(text, at - 8, len(text), _LOREM_IPSUM) >= 0
-    return 1.0 if found else 0.0
+    return 1.0 if _occurs(document.text, _LOREM_IPSUM, 7) else 0.0  # ps
 
 
 @signal(high=0)

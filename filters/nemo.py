@@ -11,18 +11,18 @@ own to look for.
 """
 
 import math
-from importlib.resources import files
 from typing import Any
 
 import numpy as np
 
 from curate.column import Bytes
 from curate.hashing import hash_word
-from curate.kernel import LETTER, WIDE, Document, borrowing, inlined
-from curate.phrases import letter_start, phrase_end, phrase_start
+from curate.kernel import LETTER, WIDE, Document, inlined
+from curate.phrases import letter_start, may_hold_pair, phrase_start
 from curate.signal import signal
 from curate.utf8 import code_point, skip_space, skip_space_back, starts_character
 from curate.word_break import ALPHABETIC, entry
+from filters.nemo_phrases import policies
 
 
 def _joined(phrases: list[bytes]) -> tuple[Any, Any]:
@@ -135,13 +135,16 @@ def urls(document: Document) -> float:
     """Share of characters in URLs; 1 without any characters."""
     if document.characters == 0:
         return 1.0
-    found, at = 0, 0
-    while at < len(document.text):
-        if document.text[at] == 104:
-            end = _url_end(document.text, at)
+    text, found, at = document.text, 0, 0
+    while at < len(text):
+        if at + 8 <= len(text) and not may_hold_pair(text, at, 104, 116):  # ht
+            at += 7
+            continue
+        stop = min(at + 7, len(text))
+        while at < stop:
+            end = _url_end(text, at) if text[at] == 104 else at
             found += end - at
-            at = max(at, end - 1)
-        at += 1
+            at = max(end, at + 1)
     return found / document.characters
 
 
@@ -172,83 +175,10 @@ def parentheses(document: Document) -> float:
     return found / document.characters
 
 
-# The first phrase makes a whole document boilerplate, the others their paragraph.
-_POLICY = (files("filters") / "lists" / "nemo_policy.txt").read_bytes().splitlines()[1:]
-_PHRASES = [b"lorem ipsum", *_POLICY]
-_LETTERS, _PHRASE_ENDS = _joined(_PHRASES)
-# From frequent to rare in English, other signs being rare: a phrase is looked for where its rarest
-# pair of letters is, which is one place in 200 on real pages.
-_BY_FREQUENCY = b" etaoinshrdlcumwfgypbvkjxqz"
-
-
-def _rarest_pair(phrase: bytes) -> int:
-    ranks = [_BY_FREQUENCY.find(letter) % 99 for letter in phrase]
-    return max(range(len(phrase) - 1), key=lambda place: ranks[place] + ranks[place + 1])
-
-
-_PAIRS = np.array([_rarest_pair(phrase) for phrase in _PHRASES])
-
-
-def _phrases_with(second: int) -> Any:
-    """For each byte, as bits, the phrases whose pair it may end first, or begin second."""
-    table = np.zeros(256, np.uint16)
-    for bit, (phrase, pair) in enumerate(zip(_PHRASES, _PAIRS, strict=True)):
-        letter = phrase[pair + second : pair + second + 1]
-        kelvin = b"\xe2\x84\xaa"[-1 - second :][:1] if letter == b"k" else b""
-        table[list({*letter, *letter.upper(), *kelvin})] |= 1 << bit
-    return table
-
-
-_FIRST, _SECOND = _phrases_with(0), _phrases_with(1)
-
-
-@inlined
-def _occurs(text: Bytes, start: int, end: int, phrase: int, at: int) -> bool:
-    """Whether the phrase occurs whose pair meets here, within this stretch."""
-    first, last = _PHRASE_ENDS[phrase], _PHRASE_ENDS[phrase + 1]
-    middle = first + _PAIRS[phrase] + 1
-    behind = phrase_end(text, at, end, _LETTERS[middle:last]) >= 0
-    return behind and phrase_start(text, start, at, _LETTERS[first:middle]) >= 0
-
-
-@inlined
-def _phrase_at(text: Bytes, start: int, end: int, at: int) -> int:
-    """The first phrase whose pair meets here and that occurs within this stretch; or -1."""
-    possible = int(_FIRST[text[at - 1]] & _SECOND[text[at]])
-    phrase = 0
-    while possible > 0:
-        if possible & 1 and _occurs(text, start, end, phrase, at):
-            return phrase
-        possible >>= 1
-        phrase += 1
-    return -1
-
-
-@borrowing
-def _boilerplate(text: Bytes) -> float:
-    end = len(text)
-    paragraphs, found, start, is_policy = 1, 0, 0, False
-    at = 1
-    while at < end:
-        if text[at] == 10 and text[at - 1] == 10:
-            paragraphs += 1
-            found += is_policy
-            is_policy = False
-            start = at + 1
-            at += 1
-        elif at > start and _FIRST[text[at - 1]] & _SECOND[text[at]] != 0:
-            phrase = _phrase_at(text, start, end, at)
-            if phrase == 0:
-                return 1.0
-            is_policy |= phrase > 0
-        at += 1
-    return (found + is_policy) / paragraphs
-
-
 @signal(high=0.4)
 def boilerplate(document: Document) -> float:
     """Share of paragraphs with a phrase of policies on cookies and privacy; 1 with lorem ipsum."""
-    return float(_boilerplate(document.text))
+    return float(policies(document))
 
 
 @signal(low=3, high=10)
