@@ -54,7 +54,9 @@ def kernels() -> str:
     """Kernels."""
     counted = each(word_count.measure, index(view(pa.array(["two words", ""]))))
     if not np.array_equal(counted, [2.0, 0.0]):
-        raise CurateError(f"word_count gave {counted}; delete {cache_folder().parent} and try again")
+        raise CurateError(
+            f"word_count gave {counted}; delete {cache_folder().parent} and try again"
+        )
     return f"compiled, kept in {cache_folder().parent}"
 
 
