@@ -130,21 +130,30 @@ def _url_end(text: Bytes, at: int) -> int:
     return place if place > start else at
 
 
+@inlined
+def _next_url(text: Bytes, at: int) -> int:
+    """Where the first URL from here on begins, or the end of the text."""
+    is_there = False
+    while not is_there and at < len(text):
+        if at + 8 <= len(text) and not may_hold_pair(text, at, 104, 116):  # ht
+            at += 7
+        elif text[at] == 104 and _url_end(text, at) > at:
+            is_there = True
+        else:
+            at += 1
+    return min(at, len(text))
+
+
 @signal(high=0.2)
 def urls(document: Document) -> float:
     """Share of characters in URLs; 1 without any characters."""
     if document.characters == 0:
         return 1.0
-    text, found, at = document.text, 0, 0
+    text, found, at = document.text, 0, _next_url(document.text, 0)
     while at < len(text):
-        if at + 8 <= len(text) and not may_hold_pair(text, at, 104, 116):  # ht
-            at += 7
-            continue
-        stop = min(at + 7, len(text))
-        while at < stop:
-            end = _url_end(text, at) if text[at] == 104 else at
-            found += end - at
-            at = max(end, at + 1)
+        end = _url_end(text, at)
+        found += end - at
+        at = _next_url(text, end)
     return found / document.characters
 
 
@@ -310,11 +319,11 @@ def bullets(document: Document) -> float:
 @signal(high=0)
 def pornographic_urls(document: Document) -> float:
     """1 if a URL has "porn" in it, else 0."""
-    text, at, found = document.text, 0, False
+    text, found, at = document.text, False, _next_url(document.text, 0)
     while at < len(text):
-        end = _url_end(text, at) if text[at] == 104 else at
+        end = _url_end(text, at)
         for place in range(at, end - 3):
             if text[place] == 112 and text[place + 1] == 111:  # po
                 found |= text[place + 2] == 114 and text[place + 3] == 110  # rn
-        at = max(at + 1, end)
+        at = _next_url(text, end)
     return 1.0 if found else 0.0

@@ -58,8 +58,10 @@ def _phrases_in(text: Bytes, start: int, end: int, stride: int) -> int:
 @inlined
 def _has_kelvin(text: Bytes) -> bool:
     """Whether there is a Kelvin sign, which makes other windows than a k."""
-    found = 0
-    for at in range(2, len(text)):
+    middles, found = 0, 0
+    for byte in text:
+        middles += byte == 0x84  # of its three bytes the one that is rare in most languages
+    for at in range(2, len(text) if middles > 0 else 0):
         found += (text[at - 2] == 0xE2) & (text[at - 1] == 0x84) & (text[at] == 0xAA)
     return found > 0
 
