@@ -330,7 +330,7 @@ def _adapted(signal: Signal, shared: dict[str, Any], given: dict[str, Any], wher
         # Bounds that the recipe itself gives hold for all languages.
         if "by_language" in given or not {"low", "high"} & set(given):
             signal = replace(signal, by_language=bounds.get(signal.name))
-    if "words" in given or ("words" in shared and signal.words == Words()):
+    if "words" in given or ("words" in shared and signal.column and signal.words == Words()):
         signal = signal.over(_words(given.get("words", shared.get("words")), f"{where}: words"))
     return signal
 

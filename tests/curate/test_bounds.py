@@ -96,6 +96,13 @@ def test_signals_over_other_words_have_names_of_their_own():
     assert over.name == "gopher.word_count.space"
 
 
+def test_words_for_a_whole_filter_leave_alone_what_has_none():
+    text = RECIPE.format(table="fineweb2", words="unicode") + "        - fineweb2.language_score\n"
+    names = [signal.name for signal in recipe.parse(text, "r.yaml").steps[1].stage.signals]
+    assert names[0] == "gopher.word_count.unicode"
+    assert names[-1] == "fineweb2.language_score"
+
+
 def test_a_way_of_cutting_that_is_not_there_is_told(bounds):
     text = RECIPE.format(table=bounds, words="spaces")
     with pytest.raises(RecipeError, match="no way 'spaces'; there are space"):
