@@ -9,11 +9,13 @@ that decides alike.
 
 import math
 
+import numpy as np
+
 from curate.column import Bytes, Offsets
 from curate.hashing import clear, first_seen, hash_bytes
 from curate.kernel import Document, inlined
 from curate.signal import signal
-from curate.utf8 import code_point, may_be_space, space_size
+from curate.utf8 import code_point, space_size
 from curate.word_break import ALPHABETIC, entry
 
 _WORDS = (b"the", b"be", b"to", b"of", b"and", b"that", b"have", b"with")
@@ -21,6 +23,8 @@ STOP_WORDS = tuple(int.from_bytes(word, "big") for word in _WORDS)
 _DOTS, _DOT_SPACE_DOT, _ELLIPSIS, _CIRCLE, _BULLET = (
     int.from_bytes(sign.encode(), "big") for sign in ("...", ". .", "…", "●", "•")
 )
+# White space begins with one of these; U+001C to U+001F are none to Rust.
+_MAY_BE_SPACE = np.isin(np.arange(256), [*range(9, 14), 32, 0xC2, 0xE1, 0xE2, 0xE3])
 
 
 @signal(low=150)
@@ -48,15 +52,18 @@ def word_count(document: Document) -> float:
 @inlined
 def _space(text: Bytes, at: int, end: int) -> int:
     """How many bytes the white space character has that begins here, as Rust sees it; or 0."""
-    byte = text[at]
-    return space_size(text, at, end) if may_be_space(byte) and not 28 <= byte <= 31 else 0
+    return space_size(text, at, end) if _MAY_BE_SPACE[text[at]] else 0
 
 
 @inlined
 def _word_end(text: Bytes, at: int, end: int) -> int:
     """Where the word that begins here ends; the same place if white space does."""
-    while at < end and _space(text, at, end) == 0:
-        at += 1
+    found = False
+    while not found:
+        while at < end and not _MAY_BE_SPACE[text[np.uint64(at)]]:
+            at += 1
+        found = at == end or space_size(text, at, end) > 0
+        at += not found
     return at
 
 
