@@ -273,20 +273,28 @@ def _hash(text: Bytes, tokens: _Tokens, token: int) -> np.uint64:
 
 
 @borrowing
+def _reach(text: Bytes, tokens: _Tokens, token: int, end: int, pattern: int) -> int:
+    """How many pieces of a pattern the tokens from here on are, if its first two are."""
+    size, place = _size(pattern), 2
+    while place < size and token + place < end and _is_next(text, tokens, token + place):
+        if _hash(text, tokens, token + place) != _PIECE_HASHES[_PIECES[pattern] + place]:
+            break
+        place += 1
+    return place
+
+
+@borrowing
 def _spelled(text: Bytes, tokens: _Tokens, token: int, end: int) -> int:
     """The pattern with the most pieces that this token begins, or -1; there are `end` tokens."""
-    if not _may_begin(text, tokens, token):
+    if token + 1 >= end or not _may_begin(text, tokens, token):
         return -1
-    hashed = _hash(text, tokens, token)
+    if not _is_next(text, tokens, token + 1):
+        return -1
+    hashed, second = _hash(text, tokens, token), _hash(text, tokens, token + 1)
     pattern = int(_slot(_FIRSTS, hashed))
     while 0 <= pattern < len(_FIRSTS) and _FIRSTS[pattern] == hashed:
-        size = _PIECES[pattern + 1] - _PIECES[pattern]
-        place = 1
-        while place < size and token + place < end and _is_next(text, tokens, token + place):
-            if _hash(text, tokens, token + place) != _PIECE_HASHES[_PIECES[pattern] + place]:
-                break
-            place += 1
-        if place == size:
+        alike = _PIECE_HASHES[_PIECES[pattern] + 1] == second
+        if alike and _reach(text, tokens, token, end, pattern) == _size(pattern):
             return pattern
         pattern += 1
     return -1
@@ -309,25 +317,25 @@ def _size(pattern: int) -> int:
 @borrowing
 def _spells(text: Bytes, tokens: _Tokens, first: int, end: int) -> bool:
     """Whether any of the tokens of a run begins an exception in pieces."""
-    found = False
-    for token in range(first, end - 1):
-        if _may_begin(text, tokens, token):
-            found |= _spelled(text, tokens, token, end) >= 0
-    return found
+    token = first
+    while token < end - 1 and _spelled(text, tokens, token, end) < 0:
+        token += 1
+    return token < end - 1
 
 
 @borrowing
-def _is_covered(text: Bytes, tokens: _Tokens, token: int, end: int, size: int) -> bool:
+def _is_covered(spelled: Offsets, token: int) -> bool:
     """Whether pieces of a longer exception, or of as long a one before, cover an end of this one.
 
     What they spell with spaces between is no exception, but the original looks only later.
     """
+    size = _size(spelled[token])
     for other in range(max(0, token - _MOST_PIECES), token):
-        found = _size(_spelled(text, tokens, other, end))
+        found = _size(spelled[other])
         if found >= size and other + found > token:
             return True
-    for other in range(token + 1, min(token + size, end)):
-        found = _size(_spelled(text, tokens, other, end))
+    for other in range(token + 1, token + size):
+        found = _size(spelled[other])
         if found > size and other + found >= token + size:
             return True
     return False
@@ -337,16 +345,17 @@ def _is_covered(text: Bytes, tokens: _Tokens, token: int, end: int, size: int) -
 def _merged(text: Bytes, tokens: _Tokens, first: int, end: int) -> int:
     """Make exceptions of the pieces that spell them; returns where the tokens end then."""
     last = end - first
-    pieces = _Tokens(tokens.stack[:last], tokens.stack[last:], tokens.stack)
+    spelled = tokens.stack[2 * last : 3 * last]
+    pieces = _Tokens(tokens.stack[:last], tokens.stack[last : 2 * last], tokens.stack)
     for place in range(last):
         pieces.starts[place] = tokens.starts[first + place]
         pieces.ends[place] = tokens.ends[first + place]
+    for place in range(last):
+        spelled[place] = _spelled(text, pieces, np.int64(place), last)
     token, count = np.int64(0), first
     while token < last:
-        pattern = _spelled(text, pieces, token, last)
-        size = _size(pattern)
-        whole = pattern >= 0 and _is_whole(pieces, token, size)
-        if whole and not _is_covered(text, pieces, token, last, size):
+        size, pattern = _size(spelled[token]), np.int64(spelled[token])
+        if pattern >= 0 and _is_whole(pieces, token, size) and not _is_covered(spelled, token):
             start = np.int64(pieces.starts[token])
             count = _add_exception(tokens, count, start, _SPELLS[pattern])
             token += size
@@ -376,7 +385,8 @@ def cut_text(text: Bytes, tokens: _Tokens, first: int) -> int:
         else:
             before = count
             count = _add_run(text, start, at, tokens, (count, kinds))
-            in_pieces = in_pieces or (count > before + 1 and _spells(text, tokens, before, count))
+            if not in_pieces and count > before + 1:
+                in_pieces = _spells(text, tokens, before, count)
         at = skip_space(text, at, end)
     return int(_merged(text, tokens, first, count)) if in_pieces else count
 
@@ -394,7 +404,7 @@ def token_places(texts: View) -> WordPlaces:
     longest = int(np.max(np.diff(texts.offsets), initial=0))
     # A token has a byte at least. What is not written to takes no memory.
     tokens = _Tokens(
-        np.empty(size, np.int32), np.empty(size, np.int32), np.empty(2 * longest + 1, np.int32)
+        np.empty(size, np.int32), np.empty(size, np.int32), np.empty(3 * longest + 1, np.int32)
     )
     offsets = np.zeros(len(texts.offsets), np.int32)
     _cut(texts, tokens, offsets)
