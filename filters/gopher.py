@@ -130,7 +130,7 @@ def alphabetic_words(document: Document) -> float:
         return math.nan
     alphabetic = 0
     for traits in document.traits:
-        alphabetic += traits & LETTER
+        alphabetic += (traits & LETTER) != 0
     return alphabetic / len(document.traits)
 
 
