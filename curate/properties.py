@@ -43,7 +43,7 @@ _WHERE, _PROPERTIES = _tables(Path(__file__).with_name("properties.txt"))
 @inlined
 def properties(code: int) -> int:
     """The properties of a character as bits; none for what is no code point (-1)."""
-    if code < 0:
+    if code < 0 or code > 0x10FFFF:  # F4 90 and up spell such numbers
         return 0
     return int(_PROPERTIES[int(_WHERE[code >> 7]) + (code & 127)])
 
