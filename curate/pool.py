@@ -8,6 +8,7 @@ import json
 import logging
 import os
 import shutil
+import sys
 import tempfile
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
@@ -194,7 +195,9 @@ def _advance(task: Task, seen: dict[str, dict[str, int]], advance: Advance) -> N
 @contextmanager
 def started(workers: int, address: str | None) -> Iterator[Any]:
     """Ray, connected to the cluster at `address`, or started on this machine alone."""
-    os.environ.update(LOCAL if address is None else {"RAY_USAGE_STATS_ENABLED": "0"})
+    if address is None:
+        _keep_local()
+    os.environ["RAY_USAGE_STATS_ENABLED"] = "0"
     import ray  # noqa: PLC0415  # takes a second, which a run without Ray should not pay
 
     folder = Path(tempfile.mkdtemp(prefix="curate-"))  # short: Ray's socket paths have a limit
@@ -218,6 +221,18 @@ def started(workers: int, address: str | None) -> Iterator[Any]:
     finally:
         ray.shutdown()
         shutil.rmtree(folder, ignore_errors=True)
+
+
+def _keep_local() -> None:
+    """Tell Ray to stay on this machine; it listens to that once, while it is imported."""
+    told = all(os.environ.get(name) == value for name, value in LOCAL.items())
+    if "ray" in sys.modules and not told:
+        settings = " ".join(f"{name}={value}" for name, value in LOCAL.items())
+        raise RayError(
+            "Ray was imported before it was told to listen on loopback only; set these in the "
+            f"environment of the process, or use --workers 0: {settings}"
+        )
+    os.environ.update(LOCAL)
 
 
 def _loopback_only() -> None:

@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pytest
 
+from curate.pool import LOCAL
 from curate.run import Job, run
 from curate.sockets import listeners
 from tests.chaos.harness import RECIPE, digest
@@ -114,6 +115,7 @@ def test_five_kills_of_workers_and_drivers_leave_no_trace(crawl, expected, tmp_p
 
 
 def test_a_node_that_is_lost_in_the_middle_costs_nothing(crawl, expected, tmp_path):
+    os.environ.update(LOCAL)  # Ray reads them once a process, and later tests use this one
     cluster_module = pytest.importorskip("ray.cluster_utils")
     cluster = cluster_module.Cluster(
         initialize_head=True, head_node_args={"num_cpus": 1, "object_store_memory": 80 << 20}
@@ -151,6 +153,14 @@ def test_a_local_ray_listens_on_loopback_only():
     addresses = set(json.loads(done.stdout.splitlines()[-1]))
     assert addresses
     assert addresses <= {"127.0.0.1", "::1"}
+
+
+def test_a_ray_that_was_imported_before_and_would_listen_everywhere_is_refused():
+    code = "import ray\nfrom curate.pool import started\nwith started(1, None): pass"
+    environment = {name: value for name, value in os.environ.items() if name not in LOCAL}
+    command = [sys.executable, "-c", code]
+    done = subprocess.run(command, capture_output=True, text=True, env=environment)
+    assert "imported before it was told" in done.stderr.splitlines()[-1]
 
 
 def test_the_check_of_sockets_sees_a_listener_on_all_interfaces():
