@@ -8,7 +8,8 @@ import hashlib
 import os
 import re
 import tempfile
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from functools import cache
 from pathlib import Path
 from typing import Any, NamedTuple, TypeVar, cast
@@ -16,6 +17,7 @@ from typing import Any, NamedTuple, TypeVar, cast
 import numba
 import numpy as np
 from numba import types
+from numba.core.caching import UserProvidedCacheLocator
 
 from curate.column import Bytes, Hashes, Numbers, Offsets, View
 
@@ -70,11 +72,37 @@ def _folder(path: Path) -> Path:
     return cache_folder(path)
 
 
+class Place(UserProvidedCacheLocator):
+    """Kernels lie in the folder itself, wherever their source lies.
+
+    numba puts the path of the source below it, so that a second checkout, another node's copy or
+    an installed package would compile everything again.
+    """
+
+    @classmethod
+    def get_suitable_cache_subpath(cls, _py_file: str) -> str:
+        return ""
+
+
+@contextmanager
+def _kept(function: Callable[..., Any]) -> Iterator[dict[str, Any]]:
+    """While this function is declared, numba's settings and options keep it in its file's folder.
+
+    They are put back, for a process may use numba for other things than ours.
+    """
+    before = _settings.CACHE_DIR, _settings.CACHE_LOCATOR_CLASSES
+    _settings.CACHE_DIR = str(_folder(Path(function.__code__.co_filename)))
+    _settings.CACHE_LOCATOR_CLASSES = f"{__name__}.{Place.__name__}"
+    try:
+        yield {"cache": True, "error_model": "numpy"}
+    finally:
+        _settings.CACHE_DIR, _settings.CACHE_LOCATOR_CLASSES = before
+
+
 def _compiled(function: Callable[..., Any], **options: Any) -> Any:
     """The function as numba compiles it, kept in the folder of its file."""
-    source = Path(function.__code__.co_filename)
-    _settings.CACHE_DIR = str(_folder(source))
-    return numba.njit(cache=True, error_model="numpy", **options)(function)
+    with _kept(function) as kept:
+        return numba.njit(**kept, **options)(function)
 
 
 def helper(function: Any) -> Any:
@@ -194,9 +222,9 @@ def kernel(measure: Measure) -> Any:
     """
     if _settings.DISABLE_JIT:
         return measure
-    _settings.CACHE_DIR = str(_folder(Path(measure.__code__.co_filename)))
-    options: Any = {"cache": True, "error_model": "numpy", "_nrt": False}  # see `borrowing`
-    return numba.cfunc(types.float64(_DOCUMENT), **options)(measure)
+    with _kept(measure) as kept:
+        options: Any = {**kept, "_nrt": False}  # see `borrowing`
+        return numba.cfunc(types.float64(_DOCUMENT), **options)(measure)
 
 
 @inlined
