@@ -106,14 +106,14 @@ def _in_urls(url: str, listed: frozenset[str]) -> bool:
 
 
 def _in_domains(url: str, listed: frozenset[str]) -> bool:
-    labels = _host(url).split(".")
+    labels = host(url).split(".")
     return any(".".join(labels[first:]) in listed for first in range(len(labels)))
 
 
-def _host(url: str) -> str:
+def host(url: str) -> str:
     """The host of a URL, lower-cased, without a final dot; "" for what has none."""
     try:
-        host = urlsplit(url).hostname
+        name = urlsplit(url).hostname
     except ValueError:  # unbalanced brackets
         return ""
-    return (host or "").rstrip(".")
+    return (name or "").rstrip(".")
