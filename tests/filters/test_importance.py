@@ -21,6 +21,7 @@ from curate.hashing import hash_word
 from curate.plan import plan
 from curate.run import Job, run
 from curate.stored import stored
+from filters.classifier_data import record_batches
 from filters.importance import Importance, counted, load
 from filters.importance_training import SIDES, Settings, count, write
 from tests.chaos.zygote import Quiet
@@ -362,3 +363,16 @@ def test_real_wikipedia_is_told_from_the_web(shared, tmp_path):
     target, source = (corpora.scores(pa.array(texts[1::2])) for texts in (wiki, web))
     higher = np.greater.outer(target, source).mean()
     assert higher > 0.9, higher
+
+
+def test_a_parquet_file_is_not_held_in_memory(tmp_path):
+    draw = np.random.default_rng(1)
+    path = tmp_path / "many.parquet"
+    with pq.ParquetWriter(path, pa.schema([("text", pa.string())])) as writer:
+        for _ in range(30):  # a megabyte each
+            texts = [draw.bytes(125).hex() for _ in range(4096)]
+            writer.write_table(pa.table({"text": texts}))
+    before, held = pa.total_allocated_bytes(), []
+    for _ in record_batches(path):
+        held.append(pa.total_allocated_bytes() - before)
+    assert len(held) == 30 and max(held) < 12e6
