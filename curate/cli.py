@@ -19,6 +19,7 @@ from curate.compare import compare
 from curate.decide import decide
 from curate.errors import CurateError, DiskError, InputError, RecipeError
 from curate.filter import Filter
+from curate.importance import app as importance_app
 from curate.lm.commands import app as lm_app
 from curate.passes import Pass, passes
 from curate.plan import plan as make_plan
@@ -45,6 +46,7 @@ models_app = typer.Typer(no_args_is_help=True, help="Models by name: list, verif
 app.add_typer(models_app, name="models")
 app.add_typer(tokenizer_app, name="tokenizer")
 app.add_typer(classifier_app, name="classifier")
+app.add_typer(importance_app, name="importance")
 app.add_typer(lm_app, name="lm")
 
 FAULTY = 3  # outputs are complete, but the input was worse than the recipe allows

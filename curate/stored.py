@@ -28,8 +28,8 @@ _READ_ASIDE = ("batch_bytes", "batch_rows", "split_bytes")
 # Stages that leave the text as it was, so that numbers before and after them are the same.
 _LEAVE_TEXT = (
     *("curate.dedup.exact.", "curate.dedup.minhash.", "filters.badwords.", "filters.best."),
-    *("filters.classifier.", "filters.language.", "filters.perplexity."),
-    *("filters.redpajama_annotation.", "filters.url."),
+    *("filters.classifier.", "filters.importance.", "filters.language.", "filters.perplexity."),
+    *("filters.redpajama_annotation.", "filters.url.", "filters.ut1."),
 )
 # What a recipe says of a signal beside what is measured.
 _JUDGED = ("low", "high", "by_language", "about", "source")

@@ -15,13 +15,12 @@ from typing import Any, BinaryIO
 import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.json
-import pyarrow.parquet
 
 from curate.errors import InputError
 from curate.schema import TEXT
 from filters.classifier import normalised
 from filters.fasttext_file import LABEL
-from tokenizer.train import BLOCK_BYTES, PACKED, line_batches
+from tokenizer.train import BLOCK_BYTES, PACKED, line_batches, parquet
 
 HEAPS = 64  # sorted one after another, so that a 64th of the text is in memory
 ROWS = 1 << 12
@@ -78,7 +77,7 @@ def record_batches(path: Path) -> Iterator[pa.RecordBatch]:
     name = path.name.removesuffix(path.suffix) if path.suffix in PACKED else path.name
     try:
         if name.endswith(".parquet"):
-            yield from pyarrow.parquet.ParquetFile(path).iter_batches(ROWS)
+            yield from parquet(path).iter_batches(ROWS)
         elif name.endswith((".jsonl", ".ndjson", ".json")):
             with pa.input_stream(path) as stream:
                 options = pyarrow.json.ReadOptions(block_size=BLOCK_BYTES)

@@ -3,9 +3,10 @@
 Dialect: app/src/core/quality_signals at commit 855a8e0. Raw words are NLTK's WordPunct tokens
 (cut "wordpunct"), normalised words those of the text without ASCII punctuation, in lower case and
 NFD (cut "normalised"); lines are those that newlines end. Names are the source's without rps_doc_;
-it rounds to 8 decimals, these numbers are not rounded. It sets no bounds. Not in here: the fastText
-scores (a classifier and its model), and the UT1 category of the domain (`url.Blocked` takes UT1's
-lists of domains). Where the source says null, the number is undefined.
+it rounds to 8 decimals, these numbers are not rounded. It sets no bounds. Not in here, for they
+need models or lists of yours: the fastText scores (`classifier.Score`), the importance weights
+(`importance.Importance`), the UT1 category of the domain (`ut1.Category`). Where the source says
+null, the number is undefined.
 """
 
 import math

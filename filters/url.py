@@ -85,8 +85,16 @@ class Blocked:
     full host only; this blocks the domains between as well, and needs no list of public suffixes.)
     """
 
-    domains: Path | None = None
-    urls: Path | None = None
+    domains: str | None = None
+    urls: str | None = None
+
+    def files(self) -> dict[str, Path]:
+        """The lists on which the result depends, by name."""
+        found = {path: Path(path) for path in (self.domains, self.urls) if path is not None}
+        for path in found.values():
+            if not path.is_file():
+                raise RecipeError(f"url.Blocked: cannot read the list {path}: no such file")
+        return found
 
     def __call__(self, batch: Batch) -> Batch:
         urls = batch.column(URL).to_pylist()
@@ -106,14 +114,14 @@ def _in_urls(url: str, listed: frozenset[str]) -> bool:
 
 
 def _in_domains(url: str, listed: frozenset[str]) -> bool:
-    labels = _host(url).split(".")
+    labels = host(url).split(".")
     return any(".".join(labels[first:]) in listed for first in range(len(labels)))
 
 
-def _host(url: str) -> str:
+def host(url: str) -> str:
     """The host of a URL, lower-cased, without a final dot; "" for what has none."""
     try:
-        host = urlsplit(url).hostname
+        name = urlsplit(url).hostname
     except ValueError:  # unbalanced brackets
         return ""
-    return (host or "").rstrip(".")
+    return (name or "").rstrip(".")

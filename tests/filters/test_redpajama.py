@@ -14,6 +14,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from curate.errors import RecipeError
 from curate.signal import Signal, measured
 from filters import redpajama, redpajama_lines
 from filters.redpajama_annotation import Annotate
@@ -229,6 +230,34 @@ def test_an_annotation_worked_out_by_hand():
     assert found["rps_lines_start_with_bulletpoint"] == [[0, 11, 1.0], [11, 16, 0.0]]
     assert found["rps_lines_ending_with_terminal_punctution_mark"] == [[0, 11, 1.0], [11, 16, 0.0]]
     assert found["rps_lines_uppercase_letter_fraction"] == [[0, 11, 0.36363636], [11, 16, 0.0]]
+
+
+def test_columns_of_stages_before_are_annotated_too():
+    columns = {"wiki": [1.123456789, math.nan, None], "ut1_id": [4, None, 0]}
+    batch = pa.record_batch({"text": ["One.", "", "Two"], **columns})
+    names = {"rps_doc_wikipedia_importance": "wiki", "rps_doc_ut1_blacklist": "ut1_id"}
+    found = Annotate(columns=names)(batch)["quality_signals"].to_pylist()
+    first, empty, last = map(json.loads, found)
+    assert first["rps_doc_wikipedia_importance"] == [[0, 4, 1.12345679]]
+    assert first["rps_doc_ut1_blacklist"] == [[0, 4, 4]] and "[[0,4,4]]" in found[0]
+    assert empty["rps_doc_wikipedia_importance"] == [[0, 0, None]]
+    assert empty["rps_doc_ut1_blacklist"] == [[0, 0, None]]
+    assert last["rps_doc_wikipedia_importance"] == [[0, 3, None]]
+    assert last["rps_doc_ut1_blacklist"] == [[0, 3, 0]]
+    assert Annotate()(batch)["quality_signals"].to_pylist()[0].count("rps_") == len(first) - 2
+
+
+def test_columns_that_cannot_be_annotated_are_refused():
+    batch = pa.record_batch({"text": ["One."], "ut1": ["adult"], "ut1_id": [0]})
+    with pytest.raises(RecipeError, match="no column 'ut1_idd'; did you mean ut1_id"):
+        Annotate(columns={"rps_doc_ut1_blacklist": "ut1_idd"})(batch)
+    with pytest.raises(RecipeError, match="no column 'wiki'; put the stage that writes it before"):
+        Annotate(columns={"rps_doc_wikipedia_importance": "wiki"})(batch)
+    with pytest.raises(RecipeError, match="'ut1' holds string, no numbers"):
+        Annotate(columns={"rps_doc_ut1_blacklist": "ut1"})(batch)
+    for name in ("rps_doc_word_count", "rps_lines_num_words"):
+        with pytest.raises(RecipeError, match=f"columns: {name} is measured here"):
+            Annotate(columns={name: "ut1_id"})
 
 
 def test_an_empty_text_is_annotated_as_in_the_source():

@@ -8,8 +8,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from curate import recipe
 from curate.errors import RecipeError
 from curate.filter import Filter
+from curate.plan import plan
 from filters import url
 
 
@@ -74,7 +76,7 @@ def test_a_document_without_a_url_is_kept():
 def test_a_listed_domain_blocks_its_subdomains_and_no_other(tmp_path):
     listed = tmp_path / "domains"
     listed.write_text("# a comment\nbad.com\nsub.mixed.co.uk\n")
-    stage = url.Blocked(domains=listed)
+    stage = url.Blocked(domains=str(listed))
     assert reasons(
         stage,
         "http://bad.com/x",
@@ -91,10 +93,28 @@ def test_a_listed_domain_blocks_its_subdomains_and_no_other(tmp_path):
 def test_a_listed_url_blocks_itself_only(tmp_path):
     listed = tmp_path / "urls"
     listed.write_text("http://a.org/bad\n")
-    stage = url.Blocked(urls=listed)
+    stage = url.Blocked(urls=str(listed))
     assert reasons(stage, "http://a.org/bad", "http://a.org/bad/x") == ["url.blocked_url", None]
 
 
 def test_a_list_that_is_missing_is_named(tmp_path):
     with pytest.raises(RecipeError, match="gone"):
-        url.Blocked(domains=tmp_path / "gone")(batch("http://a.org"))
+        url.Blocked(domains=str(tmp_path / "gone"))(batch("http://a.org"))
+
+
+def test_a_list_is_part_of_a_run_s_key(tmp_path):
+    (tmp_path / "in.jsonl").write_text('{"text": "a", "url": "http://bad.com"}\n')
+    (tmp_path / "domains").write_text("bad.com\n")
+    listed = str(tmp_path / "domains")
+    text = f"stages:\n  - html.Extract\n  - url.Blocked: {{domains: {listed}}}\n"
+
+    def planned():
+        return plan(recipe.parse(text, "x.yaml"), [str(tmp_path / "in.jsonl")], tmp_path / "o")
+
+    before = planned()
+    assert before.recipe.resolved()["stages"][1]["settings"]["domains"] == listed
+    (tmp_path / "domains").write_text("worse.com\n")
+    assert before.models.keys() == {listed} and planned().models != before.models
+    (tmp_path / "domains").unlink()
+    with pytest.raises(RecipeError, match=r"cannot read the list .*domains: no such file"):
+        planned()
