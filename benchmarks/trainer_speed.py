@@ -50,6 +50,7 @@ def main() -> None:
     for name, default in (("width", 768), ("heads", 12), ("micro-batch", 0)):
         parser.add_argument(f"--{name}", type=int, default=default)
     parser.add_argument("--no-document-mask", action="store_true")
+    parser.add_argument("--not-deterministic", action="store_true")
     parser.add_argument("--peak", type=float, default=989.0, help="TFLOP/s")
     parser.add_argument("--device", default="auto")
     given = parser.parse_args()
@@ -64,6 +65,7 @@ def main() -> None:
         learning_rate=6e-4,
         warmup=max(1, given.steps // 10),
         document_mask=not given.no_document_mask,
+        deterministic=not given.not_deterministic,
         device=given.device,
         checkpoint_every=max(1, given.steps // 2),
     )
@@ -82,7 +84,9 @@ def main() -> None:
         apart = max(float((one[name] - other[name]).abs().max()) for name in one)
     name = torch.cuda.get_device_name() if cuda else "CPU"
     mask = "without" if given.no_document_mask else "with"
-    print(f"{name}: {summary.parameters / 1e6:.1f} M parameters, {mask} a document mask")
+    order = "in any order" if given.not_deterministic else "in one order"
+    print(f"{name}: {summary.parameters / 1e6:.1f} M parameters, {mask} a document mask, ", end="")
+    print(f"sums {order}")
     print(f"loss {summary.first_loss:.3f} -> {summary.last_loss:.3f} in {summary.steps} steps")
     print(f"first step {first:.1f} s; then {speed:,.0f} tokens/s, ", end="")
     print(f"{speed * work / given.peak / 1e10:.1f} % of {given.peak:.0f} TFLOP/s; {peak:.1f} GB")

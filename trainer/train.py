@@ -2,9 +2,10 @@
 
 import json
 import math
+import os
 import time
-from collections.abc import Callable
-from contextlib import AbstractContextManager, nullcontext
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, cast
@@ -69,7 +70,7 @@ def train(
     with disk_errors(output):
         output.mkdir(parents=True, exist_ok=True)
     torch.set_num_threads(settings.threads)
-    with torch.random.fork_rng():
+    with torch.random.fork_rng(), _sums_in_order(device, wanted=settings.deterministic):
         torch.manual_seed(settings.seed)
         model = Llama(Shape.of(settings, dataset.vocab_size))
         model.initialize(settings.seed)
@@ -81,6 +82,20 @@ def train(
     weights = {name: tensor.cpu().contiguous() for name, tensor in model.state_dict().items()}
     write_atomic(output / MODEL, save(weights, {"format": "pt"}))
     return summary
+
+
+@contextmanager
+def _sums_in_order(device: torch.device, *, wanted: bool) -> Iterator[None]:
+    """On a GPU, let kernels add up in the same order each time."""
+    before = torch.are_deterministic_algorithms_enabled()
+    if wanted and device.type == "cuda":
+        # cuBLAS reads this when it is first used; without it torch refuses to be deterministic.
+        os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
+        torch.use_deterministic_algorithms(True)
+    try:
+        yield
+    finally:
+        torch.use_deterministic_algorithms(before)
 
 
 def pick_device(name: str) -> torch.device:
