@@ -402,8 +402,8 @@ class Lines:
         column = batch.column(TEXT)
         text, rows = view(column), len(column)
         size = int(text.offsets[-1]) - int(text.offsets[0])
-        # One byte more: the newline behind the last line, before it is stripped.
-        lines, out = _view(size + 1, rows), _view(size, rows)
+        # A byte more for each text: the newline behind its last line, before it is stripped.
+        lines, out = _view(size + rows, rows), _view(size, rows)
         dropped, sentences = np.zeros(rows, np.uint8), np.zeros(rows, np.int32)
         _select(text, self._rules(), lines, dropped, sentences)
         lines = View(frozen(lines.data), frozen(lines.offsets))

@@ -177,6 +177,10 @@ def test_a_null_text_stays_null():
     assert applied([None, "a b c."], c4.Lines(min_sentences=0)) == [(None, None), ("a b c.", None)]
 
 
+def test_texts_without_a_last_newline_have_room_for_one_each():
+    assert applied(["a b c."] * 9, c4.Lines(min_sentences=0)) == [("a b c.", None)] * 9
+
+
 def test_no_rows_are_no_trouble():
     assert applied([], c4.Lines()) == []
 
