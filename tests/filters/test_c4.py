@@ -123,6 +123,8 @@ PARTS = [
         "cookie",
         "privacy pol",
     ),
+    # Longer than what is looked at in one go, and phrases that only a citation parts.
+    *("a line of more words than one, with its end.", "java", "script", "lorem", " ipsum", "]"),
 ]
 PROSE = st.lists(st.sampled_from(PARTS), max_size=25).map("".join)
 RULES = st.builds(
@@ -179,6 +181,31 @@ def test_a_null_text_stays_null():
 
 def test_texts_without_a_last_newline_have_room_for_one_each():
     assert applied(["a b c."] * 9, c4.Lines(min_sentences=0)) == [("a b c.", None)] * 9
+
+
+def test_a_phrase_that_a_citation_parts_counts_once_the_citation_is_out():
+    texts = ["Good old java[1]script here.", "Some lorem[edit] ipsum here.", "A {[2] b c d."]
+    assert applied(texts, c4.Lines(min_sentences=0)) == [
+        ("", None),
+        (texts[1], "c4.lorem_ipsum"),
+        (texts[2], "c4.curly_bracket"),
+    ]
+
+
+def test_the_first_line_with_a_phrase_that_drops_the_document_gives_the_reason():
+    lines = ["One two three.", "We use cookies here.", "Javascript { is here.", "A lorem ipsum!"]
+    both = "\n".join([*lines, "One { two three."])
+    assert applied([both], c4.Lines()) == [(both, "c4.lorem_ipsum")]
+    assert applied([both], c4.Lines(lorem_ipsum=False)) == [(both, "c4.curly_bracket")]
+    without = c4.Lines(lorem_ipsum=False, curly_bracket=False, min_sentences=0)
+    assert applied([both], without) == [("One two three.\nA lorem ipsum!\nOne { two three.", None)]
+
+
+@pytest.mark.parametrize("size", [999, 1000, 1001])
+def test_a_line_goes_for_a_word_that_is_too_long_in_characters(size):
+    text = f"One two {'é' * size} and {'a b ' * 600} end."
+    kept = "" if size > 1000 else text
+    assert applied([text], c4.Lines(min_sentences=0)) == [(kept, None)]
 
 
 def test_no_rows_are_no_trouble():
