@@ -7,8 +7,10 @@ case is that of ASCII: unlike theirs, it does not find a Kelvin sign in place of
 
 import math
 from dataclasses import dataclass
+from typing import ClassVar
 
 import numpy as np
+import pyarrow as pa
 import pyarrow.compute as pc
 
 from curate.column import View, frozen, strings, view
@@ -116,7 +118,8 @@ def third_longest_line(document: Document) -> float:
     return float(third)
 
 
-SENTENCES = ("ours", "datatrove")
+KEPT_SENTENCES = "c4_sentences"  # a column
+WAYS = ("ours", "datatrove")  # to count them
 
 
 def _view(size: int, rows: int) -> View:
@@ -128,7 +131,8 @@ class Lines:
     """Rewrites the text to the lines that C4 keeps, and marks the documents that it drops.
 
     A dropped document keeps its text. As in datatrove, only lines that pass the rules before it
-    can drop their document: a bracket in a line without an end does not.
+    can drop their document: a bracket in a line without an end does not. `c4_sentences` has the
+    sentences of the lines that are kept; it is null where a phrase drops the document.
     """
 
     terminal_punctuation: bool = True  # FineWeb switches this off
@@ -143,8 +147,11 @@ class Lines:
 
     sentences: str = "ours"  # how they are counted: ours (curate/sentences.py) or datatrove
 
+    judged_by: ClassVar = ("min_sentences",)
+    judged_from: ClassVar = (KEPT_SENTENCES,)
+
     def __post_init__(self) -> None:
-        if self.sentences not in SENTENCES:
+        if self.sentences not in WAYS:
             raise RecipeError(f"sentences: no way {self.sentences!r}; write ours or datatrove")
 
     def __call__(self, batch: Batch) -> Batch:
@@ -158,19 +165,25 @@ class Lines:
         lines = View(frozen(lines.data), frozen(lines.offsets))
         if self.sentences == "datatrove":
             sentences = line_sentences(lines)
-        too_few = sentences < self.min_sentences
-        rewrite(text, lines, (dropped > 0) | too_few, out)
+        by_phrase = dropped > 0
+        rewrite(text, lines, by_phrase | (sentences < self.min_sentences), out)
         written = strings(out.data[: out.offsets[-1]], out.offsets)
         if column.null_count:
             written = pc.if_else(column.is_null(), None, written)
         batch = with_column(batch, TEXT, written)
+        batch = with_column(batch, KEPT_SENTENCES, pa.array(sentences, mask=by_phrase))
         for kind, reason in (
             (LOREM_IPSUM, "c4.lorem_ipsum"),
             (CURLY_BRACKET, "c4.curly_bracket"),
         ):
             batch = mark(batch, dropped == kind, reason)
-        number = sentences.astype(np.float64)
-        return mark(batch, too_few, "c4.sentences", value=number, bound=self.min_sentences)
+        return self.judge(batch)
+
+    def judge(self, batch: Batch) -> Batch:
+        """The batch with the verdicts that its sentences call for; a phrase gives its own."""
+        counts = batch.column(KEPT_SENTENCES).cast(pa.float64()).to_numpy(zero_copy_only=False)
+        too_few = counts < self.min_sentences
+        return mark(batch, too_few, "c4.sentences", value=counts, bound=self.min_sentences)
 
     def _rules(self) -> Rules:
         kinds = (

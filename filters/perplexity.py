@@ -13,6 +13,7 @@ from functools import cache
 from importlib.resources import files
 from itertools import pairwise
 from pathlib import Path
+from typing import ClassVar
 
 import kenlm
 import numpy as np
@@ -67,6 +68,8 @@ class Perplexity:
     by_language: str = ""  # a table of bounds with a column perplexity.Perplexity
     cutoffs: str = ""  # a table that parts buckets: ccnet_cutoff, or a .tsv file
     keep: tuple[str, ...] = ()  # of head, middle, tail, all; empty: all buckets
+
+    leaves_text: ClassVar = True
 
     def __post_init__(self) -> None:
         Wording(self.tokenizer, self.normalize, self.lines)

@@ -7,7 +7,7 @@ import json
 import math
 from dataclasses import dataclass
 from itertools import accumulate, chain
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 import pyarrow as pa
@@ -35,6 +35,8 @@ class Annotate:
     """
 
     column: str = "quality_signals"
+
+    leaves_text: ClassVar = True
 
     def __call__(self, batch: Batch) -> Batch:
         raw, copy = wordpunct(batch, TEXT), normalised(batch, TEXT)

@@ -11,6 +11,7 @@ from functools import cache
 from importlib.resources import files
 from importlib.resources.abc import Traversable
 from pathlib import Path
+from typing import ClassVar
 from urllib.parse import urlsplit
 
 import numpy as np
@@ -87,6 +88,8 @@ class Blocked:
 
     domains: Path | None = None
     urls: Path | None = None
+
+    leaves_text: ClassVar = True
 
     def __call__(self, batch: Batch) -> Batch:
         urls = batch.column(URL).to_pylist()

@@ -1,5 +1,6 @@
 """C4's signals and its rewriting of lines against datatrove's filter written out in Python."""
 
+import dataclasses
 import math
 import os
 import re
@@ -141,6 +142,27 @@ RULES = st.builds(
 )
 
 
+VERDICT = ["dropped_by", "value", "bound", "quarantined"]
+
+
+@few
+@given(st.lists(PROSE, max_size=4), RULES, st.integers(0, 3))
+def test_the_sentences_that_are_kept_judge_as_the_text_does(texts, rules, least):
+    batch = pa.RecordBatch.from_pydict({"text": pa.array(texts, pa.string())})
+    again = dataclasses.replace(rules, min_sentences=least)
+    before, after = rules(batch), again(batch)
+    assert before["c4_sentences"] == after["c4_sentences"]
+    judged = again.judge(before.select(list(again.judged_from))).to_pylist()
+    for found, row in zip(judged, after.to_pylist(), strict=True):
+        if row["c4_sentences"] is None:
+            assert row["dropped_by"] in ("c4.lorem_ipsum", "c4.curly_bracket")
+        else:
+            assert [found.get(key) for key in VERDICT] == [row.get(key) for key in VERDICT]
+    for one, other in zip(before.to_pylist(), after.to_pylist(), strict=True):
+        if one.get("dropped_by") is None and other.get("dropped_by") is None:
+            assert one["text"] == other["text"]
+
+
 @few
 @given(st.lists(PROSE, max_size=4), RULES)
 def test_lines_are_rewritten_as_datatrove_does(texts, rules):
@@ -167,6 +189,7 @@ def test_a_document_that_is_dropped_says_why_and_keeps_its_text():
     assert batch.to_pylist() == [
         {
             "text": text,
+            "c4_sentences": 1,
             "dropped_by": "c4.sentences",
             "value": 1.0,
             "bound": 5.0,
