@@ -168,8 +168,8 @@ def _otherwise(decision: Decision, index: int, step: Step | None) -> None:
     stage, first = decision.stages[index], decision.run.stages
     alike = [place for place, other in enumerate(first) if other.kind == stage.kind]
     if step and isinstance(step.stage, Judge):
-        kept = all(part.has(*step.stage.judged_from) for part in decision.run.parts)
-        for place in alike if kept else []:
+        has_columns = all(part.has(*step.stage.judged_from) for part in decision.run.parts)
+        for place in alike if has_columns else []:
             if _judgeable(first[place], stage, step.stage.judged_by):
                 _judge(decision, index, place, step.stage)
                 return
@@ -214,12 +214,14 @@ def _judge(decision: Decision, index: int, place: int, stage: Judge) -> None:
 
 
 def _written_again(stages: list[StageFacts], place: int, stage: Any) -> int:
-    """Which stage behind this one wrote the same columns; none: beyond where the kept ones are."""
+    """Which stage behind this one wrote other numbers in its columns; none: beyond all stages."""
     for later in range(place + 1, len(stages)):
-        if stages[later].kind == stages[place].kind:
-            columns = replace(stage, **stages[later].settings).judged_from
-            if set(columns) & set(stage.judged_from):
-                return later
+        if stages[later].kind != stages[place].kind:
+            continue
+        columns = replace(stage, **stages[later].settings).judged_from
+        is_same = _judgeable(stages[later], stages[place], stage.judged_by)
+        if not is_same and set(columns) & set(stage.judged_from):
+            return later
     return len(stages) + 1
 
 

@@ -26,7 +26,7 @@ _LISTED = [
     *(b"uses cookies", b"use of cookies", b"use cookies"),
 ]
 PHRASES = phrases(_LISTED)
-# Kinds of phrases, as bits: of the list, and one more.
+# Kinds of phrases, as bits: the places of the list, of which all others are policies; and one more.
 LOREM_IPSUM, JAVASCRIPT, POLICY, CURLY_BRACKET = 1, 2, 0b11111100, 1 << 8
 
 

@@ -409,6 +409,16 @@ def test_languages_are_judged_again_by_the_stored_scores(ran, tmp_path):
     assert decision.funnel()[2].reasons["language.unwanted"] > 0
 
 
+def test_languages_told_twice_of_the_same_text_are_the_same_numbers(ran, tmp_path):
+    low = "  - language.Identify: {low: 0.2}\n"
+    twice = HEAD + low + QUALITY + "  - language.Identify: {low: 0.3}\n"
+    more = twice.replace("low: 0.2", "low: 0.93")
+    decision = other(ran(twice), more)
+    assert agree(decision, ran(more), tmp_path) == 0
+    assert decision.funnel()[2].reasons["language.score"] > 0
+    assert decision.fates.kept.sum() > 0
+
+
 def test_the_documents_are_those_of_a_real_run(ran, tmp_path):
     strict = HEAD + QUALITY.replace("low: 50", "low: 300")
     decision = other(ran(HEAD + QUALITY), strict)
