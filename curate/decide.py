@@ -8,6 +8,7 @@ first recipe does not have, a text that other stages have rewritten.
 import math
 import tempfile
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -167,7 +168,8 @@ def _otherwise(decision: Decision, index: int, step: Step | None) -> None:
     stage, first = decision.stages[index], decision.run.stages
     alike = [place for place, other in enumerate(first) if other.kind == stage.kind]
     if step and isinstance(step.stage, Judge):
-        for place in alike:
+        has_columns = all(part.has(*step.stage.judged_from) for part in decision.run.parts)
+        for place in alike if has_columns else []:
             if _judgeable(first[place], stage, step.stage.judged_by):
                 _judge(decision, index, place, step.stage)
                 return
@@ -194,12 +196,37 @@ def _judgeable(first: StageFacts, stage: StageFacts, judged_by: tuple[str, ...])
 
 def _judge(decision: Decision, index: int, place: int, stage: Judge) -> None:
     """Let the stage judge again by the columns that it wrote in the first run."""
-    for part in decision.run.parts:
-        known = decision.run.reached[part.rows] >= place
-        _enter(decision.fates, index, part, known, stage.judge(_batch(part, *stage.judged_from)))
-        name = decision.stages[index].name
-        for missing, unknown in _not_reached(decision, index, name, part, ~known):
-            decision.fates.doubt(part.rows, unknown, missing)
+    run, name = decision.run, decision.stages[index].name
+    until = _written_again(run.stages, place, stage)
+    for part in run.parts:
+        rows, reached = part.rows, run.reached[part.rows]
+        batch = _batch(part, *stage.judged_from)
+        is_there = np.logical_and.reduce([_valid(column) for column in batch.columns])
+        known = (reached >= place) & (reached < until)
+        _enter(decision.fates, index, part, known & is_there, stage.judge(batch))
+        told = tuple(one[rows] for one in (run.reason, run.value, run.bound, run.quarantined))
+        decision.fates.drop(rows, ~is_there & (reached == place), index, _told(*told))
+        for missing, unknown in _not_reached(decision, index, name, part, reached < place):
+            decision.fates.doubt(rows, unknown, missing)
+        lost = Missing(index, name, "a later stage of the first run wrote over its numbers", "")
+        decision.fates.doubt(rows, reached >= until, lost)
+
+
+def _written_again(stages: list[StageFacts], place: int, stage: Any) -> int:
+    """Which stage behind this one wrote other numbers in its columns; none: beyond all stages."""
+    for later in range(place + 1, len(stages)):
+        if stages[later].kind != stages[place].kind:
+            continue
+        columns = replace(stage, **stages[later].settings).judged_from
+        is_same = _judgeable(stages[later], stages[place], stage.judged_by)
+        if not is_same and set(columns) & set(stage.judged_from):
+            return later
+    return len(stages) + 1
+
+
+def _valid(column: pa.Array) -> Mask:
+    mask: Mask = pc.is_valid(column).to_numpy(zero_copy_only=False)
+    return mask
 
 
 def _batch(part: Part, *columns: str) -> schema.Batch:

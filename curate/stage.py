@@ -5,6 +5,9 @@ columns, may rewrite `text`, and marks the documents that should not go on; it n
 row. The runner moves the marked rows out and enters them into the ledger, so the law
 in = kept + dropped + quarantined is kept in one place.
 
+Numbers measured before a stage and behind it are the same if it leaves `text` as it was, which it
+says by a class attribute, `leaves_text = True`.
+
 A stage that needs something opened (a model, a child process) has `open()` instead, a context
 manager that gives the callable.
 """
@@ -32,10 +35,13 @@ class Opened(Protocol):
 
 @runtime_checkable
 class Judge(Protocol):
-    """A stage whose verdicts follow from columns that it wrote, so that it can judge again."""
+    """A stage whose verdicts follow from columns that it wrote, so that it can judge again.
+
+    Where it wrote null, no setting in `judged_by` changes its verdict, kept or dropped.
+    """
 
     judged_from: ClassVar[tuple[str, ...]]  # these columns
-    judged_by: ClassVar[tuple[str, ...]]  # the settings that change no column
+    judged_by: ClassVar[tuple[str, ...]]  # settings that change no column, nor the text of the kept
 
     def judge(self, batch: Batch) -> Batch:
         """The batch, which has the columns, with the verdicts."""

@@ -1,5 +1,7 @@
 """A finished run as its files tell it: where every document went, and the numbers kept with it."""
 
+import importlib
+import importlib.util
 import json
 from collections.abc import Iterator
 from dataclasses import dataclass, field
@@ -16,6 +18,7 @@ from curate import schema
 from curate.books import read_ledger, read_recipe
 from curate.column import Mask, Numbers
 from curate.errors import ShardError
+from curate.recipe import HOMES
 from curate.store import canonical
 
 Codes = NDArray[np.int32]
@@ -25,12 +28,6 @@ STAGE = "stage"
 READ = "read"
 # What says how much is held at a time changes no document.
 _READ_ASIDE = ("batch_bytes", "batch_rows", "split_bytes")
-# Stages that leave the text as it was, so that numbers before and after them are the same.
-_LEAVE_TEXT = (
-    *("curate.dedup.exact.", "curate.dedup.minhash.", "filters.badwords.", "filters.best."),
-    *("filters.classifier.", "filters.importance.", "filters.language.", "filters.perplexity."),
-    *("filters.redpajama_annotation.", "filters.url.", "filters.ut1."),
-)
 # What a recipe says of a signal beside what is measured.
 _JUDGED = ("low", "high", "by_language", "about", "source")
 
@@ -70,11 +67,23 @@ def stage_facts(resolved: dict[str, Any]) -> list[StageFacts]:
             for signal in entry.get("signals", [])
         }
         before = text
-        if not (signals or entry["kind"].startswith(_LEAVE_TEXT)):
-            text = canonical([text, entry["kind"], entry["settings"]])
         kind, settings = entry["kind"], entry["settings"]
+        stage = None if signals else _stage(kind)
+        if not (signals or getattr(stage, "leaves_text", False)):
+            # By which bounds it drops a document makes no other text of those that it keeps.
+            judged_by = getattr(stage, "judged_by", ())
+            rewriting = {key: value for key, value in settings.items() if key not in judged_by}
+            text = canonical([text, kind, rewriting])
         stages.append(StageFacts(entry["name"], kind, settings, signals, before, text))
     return stages
+
+
+def _stage(kind: str) -> Any:
+    """The class of a stage; None if there is none of this name, as in a run of another version."""
+    module, _, name = kind.rpartition(".")
+    if module.rpartition(".")[0] not in HOMES or importlib.util.find_spec(module) is None:
+        return None
+    return getattr(importlib.import_module(module), name, None)
 
 
 @dataclass(frozen=True)
@@ -90,6 +99,10 @@ class Part:
     def rows(self) -> slice:
         """Its rows."""
         return slice(self.start, self.end)
+
+    def has(self, *columns: str) -> bool:
+        """Whether it has all these columns."""
+        return set(columns) <= set(pq.read_schema(self.path).names)
 
     def table(self, *columns: str) -> pa.Table:
         """These of its columns; what the file does not have is left out."""

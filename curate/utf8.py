@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 
 from curate.column import Bytes
+from curate.eight import HIGH, below, eight, first, same
 from curate.kernel import helper, inlined
 
 
@@ -138,10 +139,28 @@ def ends_with_break(text: Bytes) -> bool:
 
 
 @inlined
+def _may_break(found: np.uint64) -> np.uint64:
+    """The mask of the bytes with which a line break may begin, and of a few others."""
+    breaks = below(found, np.uint64(31))
+    if found & HIGH != 0:
+        breaks |= same(found, np.uint64(0xC2)) | same(found, np.uint64(0xE2))
+    return np.uint64(breaks)
+
+
+@inlined
 def line_end(text: Bytes, at: int, end: int) -> int:
     """Where the line that begins here ends, as `str.splitlines` cuts it."""
-    while at < end and not (may_break(text[at]) and break_size(text, at, end) > 0):
-        at += 1
+    is_inside = True
+    while is_inside and at < end:
+        breaks = np.uint64(1)  # fewer than eight bytes are looked at one by one
+        if at + 8 <= end:
+            breaks = _may_break(eight(text, at))
+        if breaks == 0:
+            at += 8
+            continue
+        at += first(breaks) if at + 8 <= end else 0
+        is_inside = not (may_break(text[at]) and break_size(text, at, end) > 0)
+        at += is_inside
     return at
 
 

@@ -10,7 +10,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from functools import cache
 from importlib.resources import files
-from typing import NamedTuple
+from typing import ClassVar, NamedTuple
 
 import numpy as np
 
@@ -161,6 +161,8 @@ class Drop:
 
     keep_fraction: float = 0.0
     default: str = "en"  # the language where no stage before told it
+
+    leaves_text: ClassVar = True
 
     def __post_init__(self) -> None:
         if not 0 <= self.keep_fraction <= 1:

@@ -8,7 +8,7 @@ import math
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal, NamedTuple
+from typing import Any, ClassVar, Literal, NamedTuple
 
 import numpy as np
 import pyarrow as pa
@@ -44,6 +44,8 @@ class Best:
     low: float = 0.0
     best: Literal["highest", "lowest"] = "highest"  # lowest: for a perplexity
     by: str | None = None
+
+    leaves_text: ClassVar = True
 
     def __post_init__(self) -> None:
         if not self.column:

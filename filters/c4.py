@@ -7,150 +7,33 @@ case is that of ASCII: unlike theirs, it does not find a Kelvin sign in place of
 
 import math
 from dataclasses import dataclass
-from typing import Any, NamedTuple
+from typing import ClassVar
 
 import numpy as np
+import pyarrow as pa
 import pyarrow.compute as pc
 
-from curate.column import Bytes, Mask, Offsets, View, frozen, strings, view
+from curate.column import View, frozen, strings, view
 from curate.errors import RecipeError
-from curate.kernel import Document, helper, inlined
-from curate.properties import DIGIT, properties
+from curate.kernel import Document, inlined
+from curate.phrases import phrase_end, phrases_in
 from curate.schema import TEXT, Batch
 from curate.sentences import sentence_count
 from curate.signal import signal
 from curate.stage import mark, with_column
-from curate.token_rules import next_character
 from curate.token_sentences import line_sentences
-from curate.utf8 import (
-    break_size,
-    code_point,
-    line_end,
-    may_be_space,
-    skip_space,
-    skip_space_back,
-    space_size,
-    starts_character,
+from filters.c4_lines import (
+    CURLY_BRACKET,
+    JAVASCRIPT,
+    LOREM_IPSUM,
+    PHRASES,
+    POLICY,
+    Rules,
+    ends_line,
+    kinds_of,
+    rewrite,
+    select,
 )
-
-_LOREM_IPSUM, _JAVASCRIPT, _CURLY_BRACKET, _POLICY = 1, 2, 4, 8
-# Kind, phrase, and where its rarest two letters are: on real pages one place in 500 has any.
-_PHRASES = (
-    (_LOREM_IPSUM, b"lorem ipsum", 7),
-    (_JAVASCRIPT, b"javascript", 0),
-    (_CURLY_BRACKET, b"{", 0),
-    (_POLICY, b"terms of use", 3),
-    (_POLICY, b"privacy policy", 5),
-    (_POLICY, b"cookie policy", 3),
-    (_POLICY, b"uses cookies", 8),
-    (_POLICY, b"use of cookies", 10),
-    (_POLICY, b"use cookies", 7),
-)
-_KINDS = np.array([kind for kind, _, _ in _PHRASES])
-_LETTERS = np.frombuffer(b"".join(phrase for _, phrase, _ in _PHRASES), np.uint8).copy()
-_ENDS = np.cumsum([0] + [len(phrase) for _, phrase, _ in _PHRASES])
-_PAIRS = np.array([pair for _, _, pair in _PHRASES])
-
-
-def _phrases_with(second: int) -> Any:
-    """For each byte, as bits, the phrases whose pair has it first or second, or is no pair."""
-    table = np.zeros(256, np.uint16)
-    for bit, (_, phrase, pair) in enumerate(_PHRASES):
-        letter = phrase[pair + second : pair + second + 1]
-        table[list(letter + letter.upper()) or slice(None)] |= 1 << bit
-    return table
-
-
-_FIRST, _SECOND = _phrases_with(0), _phrases_with(1)
-
-_1, _2, _3 = (np.uint64(place) for place in range(1, 4))
-_LOWER, _FACTOR, _SHIFT = np.uint32(0x20202020), np.uint32(2654435761), np.uint32(20)
-_LONGEST = max(len(phrase) for _, phrase, _ in _PHRASES)
-_STRIDE = min(len(phrase) for _, phrase, _ in _PHRASES if len(phrase) > 1) - 3
-
-
-def _windows() -> Any:
-    """For each place of the table, whether any four letters of a phrase are mixed to it."""
-    table = np.zeros(1 << 12, np.bool_)
-    for _, phrase, _ in _PHRASES:
-        for at in range(min(_STRIDE, len(phrase) - 3)):
-            four = int.from_bytes(phrase[at : at + 4], "little") | int(_LOWER)
-            table[four * int(_FACTOR) % (1 << 32) >> int(_SHIFT)] = True
-    return table
-
-
-_WINDOWS = _windows()
-
-
-@inlined
-def _occurs(text: Bytes, start: int, end: int, phrase: int, pair: int) -> bool:
-    """Whether the phrase occurs whose pair is here, within this stretch."""
-    first, last = _ENDS[phrase], _ENDS[phrase + 1]
-    at = pair - _PAIRS[phrase]
-    if at < start or at + last - first > end:
-        return False
-    for place in range(first, last):
-        byte = int(text[at + place - first])
-        if (byte | 32 if 65 <= byte <= 90 else byte) != _LETTERS[place]:
-            return False
-    return True
-
-
-@inlined
-def _searched(text: Bytes, start: int, end: int) -> int:
-    """Which kinds of phrases occur in this stretch, as bits: every place is looked at."""
-    found = _CURLY_BRACKET if start < end and text[end - 1] == 123 else 0
-    for at in range(start, end - 1):
-        possible = int(_FIRST[text[at]] & _SECOND[text[at + 1]])
-        phrase = 0
-        while possible > 0:
-            if possible & 1 and _occurs(text, start, end, phrase, at):
-                found |= _KINDS[phrase]
-            possible >>= 1
-            phrase += 1
-    return found
-
-
-@inlined
-def _four(text: Bytes, at: int) -> np.uint32:
-    """Four bytes from here on, in lower case, mixed to a place in the table of windows."""
-    place = np.uint64(at)
-    four = (
-        np.uint32(text[place])
-        | np.uint32(text[place + _1]) << np.uint32(8)
-        | np.uint32(text[place + _2]) << np.uint32(16)
-        | np.uint32(text[place + _3]) << np.uint32(24)
-    )
-    return np.uint32(np.uint32((four | _LOWER) * _FACTOR) >> _SHIFT)
-
-
-@helper
-def _kinds(text: Bytes, start: int, end: int) -> int:
-    """Which kinds of phrases occur in this stretch, as bits.
-
-    Wherever a phrase begins, one in _STRIDE places is the start of four of its letters, so only
-    these places are looked up: 0.3 ns a byte, and a search around the few that are found.
-    """
-    found, at = 0, start
-    while at + 4 <= end:
-        if _WINDOWS[_four(text, at)]:
-            found |= _searched(text, max(start, at - _LONGEST), min(end, at + _LONGEST))
-        at += _STRIDE
-    if found & _CURLY_BRACKET == 0:
-        for place in range(start, end):
-            found |= _CURLY_BRACKET * (text[place] == 123)
-    return found
-
-
-@inlined
-def _ends_line(text: Bytes, start: int, end: int) -> bool:
-    """Whether this stretch ends with . ? ! " or ', and not with three dots."""
-    if start >= end:
-        return False
-    last = text[end - 1]
-    if last == 46:
-        return not (end - 3 >= start and text[end - 2] == 46 and text[end - 3] == 46)
-    return bool(last == 63 or last == 33 or last == 34 or last == 39)
 
 
 @signal(low=5)
@@ -163,11 +46,11 @@ def sentences(document: Document) -> float:
 def lorem_ipsum(document: Document) -> float:
     """How often "lorem ipsum" occurs, whatever its case."""
     text, end, count = document.text, len(document.text), 0
-    if _kinds(text, 0, end) & _LOREM_IPSUM == 0:
+    if phrases_in(text, 0, end, PHRASES, False) & LOREM_IPSUM == 0:
         return 0.0
-    for at in range(end - 1):
-        if _FIRST[text[at]] & _SECOND[text[at + 1]] & 1:  # the first of the phrases
-            count += _occurs(text, 0, end, 0, at)
+    letters = PHRASES.letters[: PHRASES.ends[1]]
+    for at in range(end):
+        count += phrase_end(text, at, end, letters) >= 0
     return float(count)
 
 
@@ -190,16 +73,16 @@ def _line_share(document: Document, kind: int) -> float:
     count = len(words.starts)
     if count == 0:
         return math.nan
-    if kind != 0 and _kinds(text, 0, len(text)) & kind == 0:
+    if kind != 0 and kinds_of(text, 0, len(text)) & kind == 0:
         return 0.0
     heads, found = document.heads, 0
     for line in range(len(heads)):
         last = (heads[line + 1] if line + 1 < len(heads) else count) - 1
         start, end = words.starts[heads[line]], words.ends[last]
         if kind == 0:
-            found += not _ends_line(text, start, end)
+            found += not ends_line(text, start, end)
         else:
-            found += _kinds(text, start, end) & kind > 0
+            found += kinds_of(text, start, end) & kind > 0
     return found / len(heads)
 
 
@@ -212,13 +95,13 @@ def unpunctuated_lines(document: Document) -> float:
 @signal()
 def javascript_lines(document: Document) -> float:
     """Share of lines that mention JavaScript; C4 removes these lines."""
-    return _line_share(document, _JAVASCRIPT)
+    return _line_share(document, JAVASCRIPT)
 
 
 @signal()
 def policy_lines(document: Document) -> float:
     """Share of lines that speak of cookies, privacy policy or terms of use; C4 removes these."""
-    return _line_share(document, _POLICY)
+    return _line_share(document, POLICY)
 
 
 @signal(low=200)
@@ -235,139 +118,8 @@ def third_longest_line(document: Document) -> float:
     return float(third)
 
 
-SENTENCES = ("ours", "datatrove")
-
-
-class _Rules(NamedTuple):
-    """The settings of Lines, as its kernel takes them."""
-
-    terminal_punctuation: bool
-    citations: bool
-    min_words: int
-    max_word_length: int
-    counts: bool  # sentences, while the lines are selected
-    kinds: int  # of phrases that drop their line or document
-
-
-_EDIT = np.frombuffer(b"[edit]", np.uint8).copy()
-_NEEDED = np.frombuffer(b"[citation needed]", np.uint8).copy()
-
-
-@inlined
-def _starts_with(text: Bytes, at: int, phrase: Bytes) -> bool:
-    same = at + len(phrase) <= len(text)
-    place = 0
-    while same and place < len(phrase):
-        same = bool(text[at + place] == phrase[place])
-        place += 1
-    return same
-
-
-@inlined
-def _citation_size(text: Bytes, at: int) -> int:
-    """How many bytes the citation has that begins here: [12], [], [edit], [citation needed]."""
-    place = at + 1
-    while place < len(text) and properties(code_point(text, place, len(text))) & DIGIT:
-        place = next_character(text, place, len(text))
-    if place < len(text) and text[place] == 93:
-        return place + 1 - at
-    if _starts_with(text, at, _EDIT):
-        return len(_EDIT)
-    return len(_NEEDED) if _starts_with(text, at, _NEEDED) else 0
-
-
-@inlined
-def _copied(line: Bytes, out: Bytes, to: int, citations: bool) -> int:
-    """Copy a line, without its citations if they are to go; return where the copy ends."""
-    at = 0
-    while at < len(line):
-        size = _citation_size(line, at) if citations and line[at] == 91 else 0
-        if size == 0:
-            out[to] = line[at]
-            to += 1
-        at += max(size, 1)
-    return to
-
-
-@inlined
-def _has_good_words(line: Bytes, rules: _Rules) -> bool:
-    """Whether a stripped line has enough words, and none that is too long."""
-    words, at, end = 0, 0, len(line)
-    while at < end:
-        size = 0
-        while at < end and not (may_be_space(line[at]) and space_size(line, at, end) > 0):
-            size += starts_character(line[at])
-            at += 1
-        if size > rules.max_word_length:
-            return False
-        words += 1
-        at = skip_space(line, at, end)
-    return words >= rules.min_words
-
-
-_LINE = -1
-
-
-@inlined
-def _dropped(out: Bytes, start: int, end: int, rules: _Rules) -> int:
-    """What the phrases of a line drop: 0 nothing, _LINE the line, a kind the document."""
-    kinds = _kinds(out, start, end) & rules.kinds
-    if kinds & _LOREM_IPSUM:
-        return _LOREM_IPSUM
-    if kinds & _JAVASCRIPT:
-        return _LINE
-    if kinds & _CURLY_BRACKET:
-        return _CURLY_BRACKET
-    return _LINE if kinds & _POLICY else 0
-
-
-@helper
-def _write_lines(text: Bytes, out: Bytes, to: int, rules: _Rules) -> tuple[int, int, int]:
-    """Write the lines to keep; return where they end, what drops the document, its sentences."""
-    start, end, sentences = 0, len(text), 0
-    while start < end:
-        stop = line_end(text, start, end)
-        first = skip_space(text, start, stop)
-        line = text[first : skip_space_back(text, first, stop)]
-        start = stop + (break_size(text, stop, end) if stop < end else 0)
-        if not _has_good_words(line, rules):
-            continue
-        last = _copied(line, out, to, rules.citations)
-        if rules.terminal_punctuation and not _ends_line(out, to, last):
-            continue
-        dropped = _dropped(out, to, last, rules)
-        if dropped > 0:
-            return to, dropped, sentences
-        if dropped == 0:
-            sentences += sentence_count(out, to, last) if rules.counts else 0
-            out[last] = 10
-            to = last + 1
-    return to, 0, sentences
-
-
-@helper
-def _select(text: View, rules: _Rules, lines: View, dropped: Bytes, sentences: Offsets) -> None:
-    """Write the lines to keep of all texts, a newline behind each."""
-    for row in range(len(dropped)):
-        own = text.data[text.offsets[row] : text.offsets[row + 1]]
-        start = lines.offsets[row]
-        end, dropped[row], sentences[row] = _write_lines(own, lines.data, start, rules)
-        lines.offsets[row + 1] = end
-
-
-@helper
-def _rewrite(text: View, lines: View, drops: Mask, out: View) -> None:
-    """Write all texts: their lines, stripped, or as they were where the document is dropped."""
-    for row in range(len(drops)):
-        source = text if drops[row] else lines
-        start, end = source.offsets[row], source.offsets[row + 1]
-        if not drops[row]:
-            start = skip_space(source.data, start, end)
-            end = skip_space_back(source.data, start, end)
-        to = out.offsets[row]
-        for place in range(start, end):
-            out.data[to + place - start] = source.data[place]
-        out.offsets[row + 1] = to + end - start
+KEPT_SENTENCES = "c4_sentences"  # a column
+WAYS = ("ours", "datatrove")  # to count them
 
 
 def _view(size: int, rows: int) -> View:
@@ -379,7 +131,8 @@ class Lines:
     """Rewrites the text to the lines that C4 keeps, and marks the documents that it drops.
 
     A dropped document keeps its text. As in datatrove, only lines that pass the rules before it
-    can drop their document: a bracket in a line without an end does not.
+    can drop their document: a bracket in a line without an end does not. `c4_sentences` has the
+    sentences of the lines that are kept; it is null where a phrase drops the document.
     """
 
     terminal_punctuation: bool = True  # FineWeb switches this off
@@ -394,41 +147,52 @@ class Lines:
 
     sentences: str = "ours"  # how they are counted: ours (curate/sentences.py) or datatrove
 
+    judged_by: ClassVar = ("min_sentences",)
+    judged_from: ClassVar = (KEPT_SENTENCES,)
+
     def __post_init__(self) -> None:
-        if self.sentences not in SENTENCES:
+        if self.sentences not in WAYS:
             raise RecipeError(f"sentences: no way {self.sentences!r}; write ours or datatrove")
 
     def __call__(self, batch: Batch) -> Batch:
         column = batch.column(TEXT)
         text, rows = view(column), len(column)
         size = int(text.offsets[-1]) - int(text.offsets[0])
-        # One byte more: the newline behind the last line, before it is stripped.
-        lines, out = _view(size + 1, rows), _view(size, rows)
-        dropped, sentences = np.zeros(rows, np.uint8), np.zeros(rows, np.int32)
-        _select(text, self._rules(), lines, dropped, sentences)
+        # A byte more for each text: the newline behind its last line, before it is stripped.
+        lines, out = _view(size + rows, rows), _view(size, rows)
+        dropped, sentences = np.zeros(rows, np.int32), np.zeros(rows, np.int32)
+        select(text, self._rules(), lines, dropped, sentences)
         lines = View(frozen(lines.data), frozen(lines.offsets))
         if self.sentences == "datatrove":
             sentences = line_sentences(lines)
-        too_few = sentences < self.min_sentences
-        _rewrite(text, lines, (dropped > 0) | too_few, out)
+        by_phrase = dropped > 0
+        rewrite(text, lines, by_phrase | (sentences < self.min_sentences), out)
         written = strings(out.data[: out.offsets[-1]], out.offsets)
-        batch = with_column(batch, TEXT, pc.if_else(column.is_null(), None, written))
+        if column.null_count:
+            written = pc.if_else(column.is_null(), None, written)
+        batch = with_column(batch, TEXT, written)
+        batch = with_column(batch, KEPT_SENTENCES, pa.array(sentences, mask=by_phrase))
         for kind, reason in (
-            (_LOREM_IPSUM, "c4.lorem_ipsum"),
-            (_CURLY_BRACKET, "c4.curly_bracket"),
+            (LOREM_IPSUM, "c4.lorem_ipsum"),
+            (CURLY_BRACKET, "c4.curly_bracket"),
         ):
             batch = mark(batch, dropped == kind, reason)
-        number = sentences.astype(np.float64)
-        return mark(batch, too_few, "c4.sentences", value=number, bound=self.min_sentences)
+        return self.judge(batch)
 
-    def _rules(self) -> _Rules:
+    def judge(self, batch: Batch) -> Batch:
+        """The batch with the verdicts that its sentences call for; a phrase gives its own."""
+        counts = batch.column(KEPT_SENTENCES).cast(pa.float64()).to_numpy(zero_copy_only=False)
+        too_few = counts < self.min_sentences
+        return mark(batch, too_few, "c4.sentences", value=counts, bound=self.min_sentences)
+
+    def _rules(self) -> Rules:
         kinds = (
-            _LOREM_IPSUM * self.lorem_ipsum
-            | _JAVASCRIPT * self.javascript
-            | _CURLY_BRACKET * self.curly_bracket
-            | _POLICY * self.policy
+            LOREM_IPSUM * self.lorem_ipsum
+            | JAVASCRIPT * self.javascript
+            | CURLY_BRACKET * self.curly_bracket
+            | POLICY * self.policy
         )
-        return _Rules(
+        return Rules(
             self.terminal_punctuation,
             self.citations,
             self.min_words,

@@ -63,6 +63,7 @@ class Score:
     label: str = ""  # such as hq, or __label__hq; empty: the card's
     low: float | None = None
 
+    leaves_text: ClassVar = True
     judged_by: ClassVar = ("low",)
 
     def __post_init__(self) -> None:

@@ -15,7 +15,7 @@ import pyarrow.compute as pc
 
 from curate.column import Bytes, View, strings, view
 from curate.kernel import Document, borrowing, helper, inlined
-from curate.phrases import may_hold_pair, phrase_end, phrase_start
+from curate.phrases import phrase_end, phrase_start, phrases, phrases_in
 from curate.schema import TEXT, Batch
 from curate.signal import signal
 from curate.stage import with_column
@@ -117,7 +117,8 @@ def has_naughty_word(document: Document) -> float:
 
 
 _JAVASCRIPT = np.frombuffer(b"javascript", np.uint8).copy()
-_LOREM_IPSUM = np.frombuffer(b"lorem ipsum", np.uint8).copy()
+_ANYWHERE = phrases([b"javascript"])
+_LOREM_IPSUM = phrases([b"lorem ipsum"])
 
 
 @signal(high=0)
@@ -131,29 +132,16 @@ def has_javascript(document: Document) -> float:
     return 1.0 if found else 0.0
 
 
-@borrowing
-def _occurs(text: Bytes, phrase: Bytes, pair: int) -> bool:
-    """Whether a phrase without a k occurs; its pair of letters from this one on is rare."""
-    end, found, at = len(text), False, 0
-    one, other = int(phrase[pair]), int(phrase[pair + 1])
-    while at < end:
-        if at + 8 > end or may_hold_pair(text, at, one, other):
-            for place in range(max(at - pair, 0), at + 8 - pair):
-                found |= phrase_end(text, place, end, phrase) >= 0
-        at += 7
-    return found
-
-
 @signal(high=0)
 def has_javascript_v2(document: Document) -> float:
     """1 if "javascript" occurs anywhere in the text (c4_v2)."""
-    return 1.0 if _occurs(document.text, _JAVASCRIPT, 0) else 0.0  # ja
+    return 1.0 if phrases_in(document.text, 0, len(document.text), _ANYWHERE, False) else 0.0
 
 
 @signal(high=0)
 def has_lorem_ipsum(document: Document) -> float:
     """1 if "lorem ipsum" occurs anywhere in the text."""
-    return 1.0 if _occurs(document.text, _LOREM_IPSUM, 7) else 0.0  # ps
+    return 1.0 if phrases_in(document.text, 0, len(document.text), _LOREM_IPSUM, False) else 0.0
 
 
 @signal(high=0)

@@ -123,6 +123,7 @@ class Importance:
     length_correction: bool = False
     low: float | None = None
 
+    leaves_text: ClassVar = True
     judged_by: ClassVar = ("low",)
 
     def __post_init__(self) -> None:

@@ -49,6 +49,7 @@ class Identify:
     lines: Literal["lines", "characters"] | None = None
     low_lines: float = 0.0
 
+    leaves_text: ClassVar = True
     judged_by: ClassVar = ("keep", "low", "by_language", "low_lines")
 
     def __post_init__(self) -> None:

@@ -13,6 +13,7 @@ from functools import cache
 from importlib.resources import files
 from itertools import pairwise
 from pathlib import Path
+from typing import ClassVar
 
 import kenlm
 import numpy as np
@@ -67,6 +68,8 @@ class Perplexity:
     by_language: str = ""  # a table of bounds with a column perplexity.Perplexity
     cutoffs: str = ""  # a table that parts buckets: ccnet_cutoff, or a .tsv file
     keep: tuple[str, ...] = ()  # of head, middle, tail, all; empty: all buckets
+
+    leaves_text: ClassVar = True
 
     def __post_init__(self) -> None:
         Wording(self.tokenizer, self.normalize, self.lines)
@@ -201,9 +204,22 @@ class Scorer:
         counts = np.zeros(len(spoken), np.int64)
         word_counts(*view(sentences), counts)
         words = sums(counts, ends)
-        with np.errstate(invalid="ignore", over="ignore"):
-            result = 10.0 ** (-sums(scores, ends) / (words + np.diff(ends)))
+        with np.errstate(invalid="ignore"):
+            exponents = -sums(scores, ends) / (words + np.diff(ends))
+        result = np.array([power_of_ten(exponent) for exponent in exponents.tolist()], np.float64)
         return np.where(words > 0, result, np.nan)
+
+
+def power_of_ten(exponent: float) -> float:
+    """10 to this power, infinite where that is no float.
+
+    NumPy's own differs in its last bit from one kind of processor to another (AVX-512), and so
+    would documents that are written on two nodes.
+    """
+    try:
+        return float(10.0**exponent)
+    except OverflowError:
+        return math.inf
 
 
 def sums(values: Numbers | Positions, ends: Positions) -> Numbers:

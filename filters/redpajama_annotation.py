@@ -8,7 +8,7 @@ import json
 import math
 from dataclasses import dataclass, field
 from itertools import accumulate, chain
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 import pyarrow as pa
@@ -46,6 +46,8 @@ class Annotate:
         for name in self.columns:
             if name in _OWN or name.startswith("rps_lines_"):
                 raise RecipeError(f"columns: {name} is measured here; leave it out")
+
+    leaves_text: ClassVar = True
 
     def __call__(self, batch: Batch) -> Batch:
         raw, copy = wordpunct(batch, TEXT), normalised(batch, TEXT)

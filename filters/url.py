@@ -11,6 +11,7 @@ from functools import cache
 from importlib.resources import files
 from importlib.resources.abc import Traversable
 from pathlib import Path
+from typing import ClassVar
 from urllib.parse import urlsplit
 
 import numpy as np
@@ -95,6 +96,8 @@ class Blocked:
             if not path.is_file():
                 raise RecipeError(f"url.Blocked: cannot read the list {path}: no such file")
         return found
+
+    leaves_text: ClassVar = True
 
     def __call__(self, batch: Batch) -> Batch:
         urls = batch.column(URL).to_pylist()

@@ -96,6 +96,7 @@ class Category:
     subdomains: bool = True
     drop: tuple[str, ...] = ()
 
+    leaves_text: ClassVar = True
     judged_by: ClassVar = ("drop",)
 
     def __post_init__(self) -> None:

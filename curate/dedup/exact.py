@@ -4,7 +4,7 @@ import hashlib
 from dataclasses import dataclass
 from itertools import pairwise
 from pathlib import Path
-from typing import Literal
+from typing import ClassVar, Literal
 
 import numpy as np
 import pyarrow as pa
@@ -36,6 +36,8 @@ class Exact:
 
     normalise: Normalise = "none"
     keep: Keep = "longest"
+
+    leaves_text: ClassVar = True
 
     def survey(self, batch: Batch) -> pa.Table:
         """The hash and the size of every text."""

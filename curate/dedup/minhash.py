@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass
 from pathlib import Path
+from typing import ClassVar
 
 import numpy as np
 import pyarrow as pa
@@ -49,6 +50,8 @@ class MinHash:
     seed: int = 1
     verify: float | None = 0.7
     keep: Keep = "longest"
+
+    leaves_text: ClassVar = True
 
     def __post_init__(self) -> None:
         for name in ("ngram", "bands", "rows"):

@@ -17,7 +17,7 @@ from curate.decide import decide
 from curate.errors import InputError, ShardError
 from curate.fates import Decision
 from curate.run import Job, run
-from curate.stored import stored
+from curate.stored import stage_facts, stored
 from tests.chaos.zygote import Quiet
 from tests.crawl import member, page, response, write_crawl
 
@@ -57,6 +57,8 @@ def varied(seed: int) -> str:
         html = html.replace(".</p>", "</p>", seed % 7)
     if seed % 5 == 2:
         html = html.replace("</article>", html[html.find("<p>") : html.find("</p>") + 4] * 3)
+    if seed % 8 == 3:
+        html = html.replace("</p>", " Lorem ipsum.</p>", 1)
     return html
 
 
@@ -151,6 +153,7 @@ BOUNDS = st.tuples(
     st.sampled_from([0, 50, 400, 500, 540]),
     st.sampled_from([0, 5.4, 5.5, 5.6]),
     st.sampled_from([0, 0.5, 0.89, 1.0]),
+    st.sampled_from([0, 3, 16, 31, 41]),
 )
 
 
@@ -164,7 +167,8 @@ def test_whatever_is_decided_is_what_a_real_run_does(ran, tmp_path, first, secon
         FILTERS.replace("low: 50", f"low: {words}")
         .replace("low: 5.5", f"low: {length}")
         .replace("low: 0.5", f"low: {lines}")
-        for words, length, lines in (first, second)
+        .replace("min_sentences: 3", f"min_sentences: {sentences}")
+        for words, length, lines, sentences in (first, second)
     ]
     agree(other(ran(texts[0]), texts[1]), ran(texts[1]), tmp_path)
 
@@ -206,12 +210,112 @@ def test_a_signal_measured_twice_is_taken_from_where_it_fits(ran, tmp_path):
 
 
 def test_another_setting_of_a_stage_that_rewrites_text_needs_a_run(ran, tmp_path):
-    lines = FILTERS.replace("min_sentences: 3", "min_sentences: 4")
+    lines = FILTERS.replace("min_sentences: 3", "min_sentences: 3, min_words: 4")
     decision = other(ran(FILTERS), lines)
     assert {missing.why for missing, _ in decision.missing()} == {
         "the first run had other settings here"
     }
     agree(decision, ran(lines), tmp_path)
+
+
+def test_more_sentences_are_asked_for_and_the_numbers_behind_are_of_the_same_text(ran, tmp_path):
+    more = FILTERS.replace("min_sentences: 3", "min_sentences: 31").replace("low: 0.5", "low: 0.9")
+    decision = other(ran(FILTERS), more)
+    assert agree(decision, ran(more), tmp_path / "a") == 0
+    reasons = decision.funnel()[3].reasons
+    assert reasons["c4.sentences"] > 5
+    assert reasons["c4.lorem_ipsum"] == 1  # as in the first run, which did not count these
+    decided.write(decision, tmp_path / "o", documents=True)
+    mine, real = (pq.read_table(folder / "documents") for folder in (tmp_path / "o", ran(more)))
+    assert 0 < mine.num_rows < decision.run.kept.sum()
+    assert mine.to_pylist() == real.to_pylist()
+
+
+def test_fewer_sentences_leave_open_only_what_was_not_measured_behind(ran, tmp_path):
+    more = FILTERS.replace("min_sentences: 3", "min_sentences: 31")
+    decision = other(ran(more), FILTERS)
+    undecided = agree(decision, ran(FILTERS), tmp_path / "a")
+    sentences = [stage.name for stage in decision.run.stages].index("c4.Lines")
+    by_phrase = decision.run.reasons.index("c4.lorem_ipsum")
+    dropped = (decision.run.reached == sentences) & (decision.run.reason != by_phrase)
+    fewer = verdicts(ran(FILTERS)).values()
+    assert undecided == dropped.sum() - sum(reason == "c4.sentences" for reason, *_ in fewer)
+    assert undecided > 5
+    assert {missing.why for missing, _ in decision.missing()} == {
+        "the first run dropped these before, at c4.Lines"
+    }
+    # With nothing behind it, every verdict is known; the text of what it dropped is not.
+    last = HEAD + QUALITY + LINES
+    decision = other(ran(last.replace("min_sentences: 3", "min_sentences: 31")), last)
+    assert agree(decision, ran(last), tmp_path / "b") == 0
+    with pytest.raises(InputError, match="was dropped in the first run"):
+        decided.write(decision, tmp_path / "o", documents=True)
+
+
+def test_copies_behind_the_lines_are_those_of_the_same_text(ran, tmp_path):
+    first = HEAD + QUALITY + LINES + COPIES
+    more = first.replace("min_sentences: 3", "min_sentences: 31")
+    decision = other(ran(first), more)
+    rows = told(decision, tmp_path)
+    truth = verdicts(ran(more))
+    assert all(row["after"] == truth[row["id"]][0] for row in rows if row["missing"] is None)
+    assert any(row["after"] == "exact.duplicate" for row in rows)
+    assert decision.fates.kept.sum() > 5
+
+
+def test_sentences_that_a_later_stage_counted_again_are_not_taken_for_these(ran, tmp_path):
+    twice = HEAD + LINES + QUALITY + "  - c4.Lines: {min_words: 12, min_sentences: 2}\n"
+    more = twice.replace("min_sentences: 3", "min_sentences: 31")
+    decision = other(ran(twice), more)
+    assert agree(decision, ran(more), tmp_path / "a") > 5
+    assert "a later stage of the first run wrote over its numbers" in {
+        missing.why for missing, _ in decision.missing()
+    }
+    last = twice.replace("min_sentences: 2", "min_sentences: 20")
+    assert agree(other(ran(twice), last), ran(last), tmp_path / "b") == 0
+
+
+def test_a_run_of_a_version_that_kept_no_sentences_is_not_judged_by_them(ran, tmp_path):
+    folder = tmp_path / "o"
+    shutil.copytree(ran(FILTERS), folder, ignore=lambda *_: {"work"})
+    for path in [*(folder / "documents").iterdir(), *(folder / "dropped").iterdir()]:
+        table = pq.read_table(path)
+        pq.write_table(table.drop_columns(["c4_sentences"]), path)
+    decision = other(folder, FILTERS.replace("min_sentences: 3", "min_sentences: 31"))
+    assert {(missing.what, missing.why) for missing, _ in decision.missing()} == {
+        ("c4.Lines", "the first run had other settings here")
+    }
+    assert all(row.undecided == 0 for row in other(folder, FILTERS).funnel())
+
+
+LEAVE_TEXT = [
+    *("exact.Exact", "minhash.MinHash", "badwords.Drop", "redpajama_annotation.Annotate"),
+    *("language.Identify", "url.Blocked", "best.Best: {column: gopher.word_count}"),
+    *("classifier.Score: {model: m.bin}", "perplexity.Perplexity: {model: m.arpa}"),
+]
+REWRITE = ["c4.Lines", "dolma_c4.Lines", "pii.Scrub", "dclm_urls.Urls"]
+
+
+@pytest.mark.parametrize("entry", [*LEAVE_TEXT, *REWRITE])
+def test_a_stage_says_whether_it_leaves_the_text_as_it_was(entry):
+    resolved = recipe.parse(f"{HEAD}  - {entry}\n", "t.yaml").resolved()
+    stage = stage_facts(resolved)[-1]
+    assert (stage.text == stage.text_after) == (entry in LEAVE_TEXT)
+    # One that this version does not know may have rewritten it.
+    for kind in ("filters.gone.Stage", "filters.c4.Gone", "elsewhere.Stage", "Stage"):
+        resolved["stages"][-1]["kind"] = kind
+        stage = stage_facts(resolved)[-1]
+        assert stage.text != stage.text_after
+
+
+def test_only_what_a_stage_judges_by_makes_no_other_text():
+    def text_after(settings: str) -> str:
+        parsed = recipe.parse(f"{HEAD}  - c4.Lines: {settings}\n", "t.yaml")
+        return stage_facts(parsed.resolved())[-1].text_after
+
+    assert text_after("{min_sentences: 3}") == text_after("{min_sentences: 9}")
+    for other_text in ("{min_words: 9}", "{policy: false}", "{sentences: datatrove}"):
+        assert text_after(other_text) != text_after("{}")
 
 
 def test_other_settings_of_reading_leave_everything_open(ran):
@@ -303,6 +407,16 @@ def test_languages_are_judged_again_by_the_stored_scores(ran, tmp_path):
     decision = other(ran(first), german)
     assert agree(decision, ran(german), tmp_path) == 0
     assert decision.funnel()[2].reasons["language.unwanted"] > 0
+
+
+def test_languages_told_twice_of_the_same_text_are_the_same_numbers(ran, tmp_path):
+    low = "  - language.Identify: {low: 0.2}\n"
+    twice = HEAD + low + QUALITY + "  - language.Identify: {low: 0.3}\n"
+    more = twice.replace("low: 0.2", "low: 0.93")
+    decision = other(ran(twice), more)
+    assert agree(decision, ran(more), tmp_path) == 0
+    assert decision.funnel()[2].reasons["language.score"] > 0
+    assert decision.fates.kept.sum() > 0
 
 
 def test_the_documents_are_those_of_a_real_run(ran, tmp_path):

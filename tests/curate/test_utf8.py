@@ -63,8 +63,13 @@ def test_skipping_space_from_both_ends_strips(text):
     assert bytes(data[start:end]).decode() == text.strip()
 
 
+RUNS = st.lists(st.sampled_from(["a", "\n", "\u2028", "\x85", "\u2019", "\t", "a run"])).map(
+    "".join
+)
+
+
 @few
-@given(SPACED)
+@given(SPACED | RUNS)
 def test_breaks_and_line_ends_cut_like_splitlines(text):
     data = raw(text)
     lines = text.splitlines()

@@ -1,5 +1,6 @@
 """C4's signals and its rewriting of lines against datatrove's filter written out in Python."""
 
+import dataclasses
 import math
 import os
 import re
@@ -123,6 +124,8 @@ PARTS = [
         "cookie",
         "privacy pol",
     ),
+    # Longer than what is looked at in one go, and phrases that only a citation parts.
+    *("a line of more words than one, with its end.", "java", "script", "lorem", " ipsum", "]"),
 ]
 PROSE = st.lists(st.sampled_from(PARTS), max_size=25).map("".join)
 RULES = st.builds(
@@ -137,6 +140,27 @@ RULES = st.builds(
     curly_bracket=st.booleans(),
     policy=st.booleans(),
 )
+
+
+VERDICT = ["dropped_by", "value", "bound", "quarantined"]
+
+
+@few
+@given(st.lists(PROSE, max_size=4), RULES, st.integers(0, 3))
+def test_the_sentences_that_are_kept_judge_as_the_text_does(texts, rules, least):
+    batch = pa.RecordBatch.from_pydict({"text": pa.array(texts, pa.string())})
+    again = dataclasses.replace(rules, min_sentences=least)
+    before, after = rules(batch), again(batch)
+    assert before["c4_sentences"] == after["c4_sentences"]
+    judged = again.judge(before.select(list(again.judged_from))).to_pylist()
+    for found, row in zip(judged, after.to_pylist(), strict=True):
+        if row["c4_sentences"] is None:
+            assert row["dropped_by"] in ("c4.lorem_ipsum", "c4.curly_bracket")
+        else:
+            assert [found.get(key) for key in VERDICT] == [row.get(key) for key in VERDICT]
+    for one, other in zip(before.to_pylist(), after.to_pylist(), strict=True):
+        if one.get("dropped_by") is None and other.get("dropped_by") is None:
+            assert one["text"] == other["text"]
 
 
 @few
@@ -165,6 +189,7 @@ def test_a_document_that_is_dropped_says_why_and_keeps_its_text():
     assert batch.to_pylist() == [
         {
             "text": text,
+            "c4_sentences": 1,
             "dropped_by": "c4.sentences",
             "value": 1.0,
             "bound": 5.0,
@@ -175,6 +200,35 @@ def test_a_document_that_is_dropped_says_why_and_keeps_its_text():
 
 def test_a_null_text_stays_null():
     assert applied([None, "a b c."], c4.Lines(min_sentences=0)) == [(None, None), ("a b c.", None)]
+
+
+def test_texts_without_a_last_newline_have_room_for_one_each():
+    assert applied(["a b c."] * 9, c4.Lines(min_sentences=0)) == [("a b c.", None)] * 9
+
+
+def test_a_phrase_that_a_citation_parts_counts_once_the_citation_is_out():
+    texts = ["Good old java[1]script here.", "Some lorem[edit] ipsum here.", "A {[2] b c d."]
+    assert applied(texts, c4.Lines(min_sentences=0)) == [
+        ("", None),
+        (texts[1], "c4.lorem_ipsum"),
+        (texts[2], "c4.curly_bracket"),
+    ]
+
+
+def test_the_first_line_with_a_phrase_that_drops_the_document_gives_the_reason():
+    lines = ["One two three.", "We use cookies here.", "Javascript { is here.", "A lorem ipsum!"]
+    both = "\n".join([*lines, "One { two three."])
+    assert applied([both], c4.Lines()) == [(both, "c4.lorem_ipsum")]
+    assert applied([both], c4.Lines(lorem_ipsum=False)) == [(both, "c4.curly_bracket")]
+    without = c4.Lines(lorem_ipsum=False, curly_bracket=False, min_sentences=0)
+    assert applied([both], without) == [("One two three.\nA lorem ipsum!\nOne { two three.", None)]
+
+
+@pytest.mark.parametrize("size", [999, 1000, 1001])
+def test_a_line_goes_for_a_word_that_is_too_long_in_characters(size):
+    text = f"One two {'é' * size} and {'a b ' * 600} end."
+    kept = "" if size > 1000 else text
+    assert applied([text], c4.Lines(min_sentences=0)) == [(kept, None)]
 
 
 def test_no_rows_are_no_trouble():
