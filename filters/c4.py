@@ -15,7 +15,7 @@ import pyarrow.compute as pc
 
 from curate.column import View, frozen, strings, view
 from curate.errors import RecipeError
-from curate.kernel import Document, inlined
+from curate.kernel import Document, borrowing
 from curate.phrases import phrase_end, phrases_in
 from curate.schema import TEXT, Batch
 from curate.sentences import sentence_count
@@ -63,7 +63,7 @@ def curly_bracket(document: Document) -> float:
     return float(count)
 
 
-@inlined
+@borrowing
 def _line_share(document: Document, kind: int) -> float:
     """Share of the lines with words in which this kind of phrase occurs, or no end for 0.
 

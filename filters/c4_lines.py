@@ -5,7 +5,7 @@ from typing import NamedTuple
 import numpy as np
 
 from curate.column import Bytes, Mask, Offsets, View
-from curate.kernel import helper, inlined
+from curate.kernel import borrowing, helper
 from curate.phrases import phrases, phrases_in
 from curate.properties import DIGIT, properties
 from curate.sentences import sentence_count
@@ -30,7 +30,7 @@ PHRASES = phrases(_LISTED)
 LOREM_IPSUM, JAVASCRIPT, POLICY, CURLY_BRACKET = 1, 2, 0b11111100, 1 << 8
 
 
-@inlined
+@borrowing
 def _has(text: Bytes, start: int, end: int, sign: int) -> bool:
     """Whether this byte is in this stretch."""
     count = 0
@@ -39,14 +39,14 @@ def _has(text: Bytes, start: int, end: int, sign: int) -> bool:
     return count > 0
 
 
-@inlined
+@borrowing
 def kinds_of(text: Bytes, start: int, end: int) -> int:
     """Which kinds of phrases occur in this stretch, as bits."""
     found = phrases_in(text, start, end, PHRASES, False)
     return found | CURLY_BRACKET * _has(text, start, end, 123)
 
 
-@inlined
+@borrowing
 def ends_line(text: Bytes, start: int, end: int) -> bool:
     """Whether this stretch ends with . ? ! " or ', and not with three dots."""
     if start >= end:
@@ -72,7 +72,7 @@ _EDIT = np.frombuffer(b"[edit]", np.uint8).copy()
 _NEEDED = np.frombuffer(b"[citation needed]", np.uint8).copy()
 
 
-@inlined
+@borrowing
 def _starts_with(text: Bytes, at: int, end: int, phrase: Bytes) -> bool:
     same = at + len(phrase) <= end
     place = 0
@@ -82,7 +82,7 @@ def _starts_with(text: Bytes, at: int, end: int, phrase: Bytes) -> bool:
     return same
 
 
-@inlined
+@borrowing
 def _citation_size(text: Bytes, at: int, end: int) -> int:
     """How many bytes the citation has that begins here: [12], [], [edit], [citation needed]."""
     place = at + 1
@@ -95,7 +95,7 @@ def _citation_size(text: Bytes, at: int, end: int) -> int:
     return len(_NEEDED) if _starts_with(text, at, end, _NEEDED) else 0
 
 
-@inlined
+@borrowing
 def _copied(text: Bytes, start: int, end: int, out: Bytes, to: int) -> int:
     """Copy a stretch, perhaps to an earlier place of the same bytes; return where the copy ends."""
     # Unsigned places are not tested for being counted from the end: a tenth of the time.
@@ -105,7 +105,7 @@ def _copied(text: Bytes, start: int, end: int, out: Bytes, to: int) -> int:
     return to + end - start
 
 
-@inlined
+@borrowing
 def _without_citations(text: Bytes, start: int, end: int, out: Bytes, to: int) -> int:
     """Copy a line without its citations; return where the copy ends."""
     at = start
@@ -118,7 +118,7 @@ def _without_citations(text: Bytes, start: int, end: int, out: Bytes, to: int) -
     return to
 
 
-@inlined
+@borrowing
 def _has_spaces(text: Bytes, start: int, end: int, longest: int) -> bool:
     """Whether there is a space in every stretch of more than so many bytes."""
     at = start
@@ -132,7 +132,7 @@ def _has_spaces(text: Bytes, start: int, end: int, longest: int) -> bool:
     return True
 
 
-@inlined
+@borrowing
 def _has_good_words(text: Bytes, start: int, end: int, rules: Rules) -> bool:
     """Whether a stripped line has enough words, and none that is too long."""
     # Hardly any word is that long: to know it without a look at every byte halves the time.
@@ -150,7 +150,7 @@ def _has_good_words(text: Bytes, start: int, end: int, rules: Rules) -> bool:
     return words >= rules.min_words
 
 
-@inlined
+@borrowing
 def _may_end_line(text: Bytes, start: int, end: int) -> bool:
     """Whether a line may end as it should, once its citations are taken out."""
     last = int(text[end - 1]) if start < end else 0
@@ -184,7 +184,7 @@ def _write_lines(text: Bytes, out: Bytes, to: int, rules: Rules) -> int:
 _LINE = -1
 
 
-@inlined
+@borrowing
 def _drops(kinds: int) -> int:
     """What the phrases of a line drop: 0 nothing, _LINE the line, a kind the document."""
     if kinds & LOREM_IPSUM:

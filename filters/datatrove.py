@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 
 from curate.column import Bytes
-from curate.kernel import Document, borrowing, inlined
+from curate.kernel import Document, borrowing
 from curate.properties import paged
 from curate.signal import Signal, signal
 from curate.token_sentences import sentences_of
@@ -46,7 +46,7 @@ def _is_symbol(text: Bytes, start: int, end: int) -> bool:
     return True
 
 
-@inlined
+@borrowing
 def _counted(document: Document) -> tuple[int, int]:
     """How many words are more than symbols, and how many characters these have."""
     words, text = document.words, document.text

@@ -11,7 +11,7 @@ import math
 
 from curate.column import Bytes
 from curate.hashing import clear, first_seen, hash_bytes
-from curate.kernel import Document, inlined
+from curate.kernel import Document, borrowing
 from curate.ngrams import gram_characters
 from curate.signal import signal
 from curate.unicode_words import fasttext_word_count
@@ -33,7 +33,7 @@ def word_count(document: Document) -> float:
     return float(fasttext_word_count(document.text))
 
 
-@inlined
+@borrowing
 def _is_at(text: Bytes, at: int, end: int, three: int) -> bool:
     """Whether these three bytes are here, given as one number."""
     if at + 3 > end:
@@ -41,13 +41,13 @@ def _is_at(text: Bytes, at: int, end: int, three: int) -> bool:
     return int(text[at]) << 16 | int(text[at + 1]) << 8 | int(text[at + 2]) == three
 
 
-@inlined
+@borrowing
 def _is_spaced_ellipsis(text: Bytes, at: int, end: int) -> bool:
     """Whether ". . ." begins here."""
     return _is_at(text, at, end, _DOT_SPACE_DOT) and _is_at(text, at + 2, end, _DOT_SPACE_DOT)
 
 
-@inlined
+@borrowing
 def _symbols(text: Bytes) -> int:
     """How often "#", "...", ". . ." and "…" occur, each counted as `str.count` does."""
     symbols, dots, spaced, end = 0, 0, 0, len(text)  # where the last of either ended
@@ -71,7 +71,7 @@ def symbol_ratio(document: Document) -> float:
     return _symbols(document.text) / len(document.words.starts)
 
 
-@inlined
+@borrowing
 def _is_bullet(text: Bytes, at: int, end: int) -> bool:
     """Whether "●", "•", "*" or "-" begins here."""
     if text[at] == 42 or text[at] == 45:
@@ -79,7 +79,7 @@ def _is_bullet(text: Bytes, at: int, end: int) -> bool:
     return _is_at(text, at, end, _CIRCLE) or _is_at(text, at, end, _BULLET)
 
 
-@inlined
+@borrowing
 def _ends_in_ellipsis(text: Bytes, start: int, end: int) -> bool:
     """Whether this stretch ends with "...", ". . ." or "…"."""
     if end - start < 3:
@@ -89,7 +89,7 @@ def _ends_in_ellipsis(text: Bytes, start: int, end: int) -> bool:
     return end - start >= 5 and _is_spaced_ellipsis(text, end - 5, end)
 
 
-@inlined
+@borrowing
 def _share_of_lines(document: Document, bullets: bool) -> float:
     """Share of the lines with words that begin with a bullet, or end in an ellipsis; 0 of none."""
     text, lines = document.text, document.lines
@@ -116,7 +116,7 @@ def ellipsis_lines(document: Document) -> float:
     return _share_of_lines(document, False)
 
 
-@inlined
+@borrowing
 def _lowered(text: Bytes, start: int, end: int) -> int:
     """A word of at most four bytes, in small ASCII letters, as one number."""
     word = 0
@@ -139,7 +139,7 @@ def stop_words(document: Document) -> float:
     return float(count)
 
 
-@inlined
+@borrowing
 def _known(document: Document, piece: int, place: tuple[int, int, int], mask: int) -> int:
     """How many copies this piece makes known: 0 if it is the first, 2 as the second, then 1.
 
@@ -159,7 +159,7 @@ def _known(document: Document, piece: int, place: tuple[int, int, int], mask: in
     return 2 if seen[first] == 1 else 1
 
 
-@inlined
+@borrowing
 def _last_line(document: Document, line: int, of_paragraph: bool) -> int:
     """The line itself, or the last one of its paragraph: empty lines part these."""
     starts, ends = document.lines.starts, document.lines.ends
@@ -170,7 +170,7 @@ def _last_line(document: Document, line: int, of_paragraph: bool) -> int:
     return last
 
 
-@inlined
+@borrowing
 def _repeated(document: Document, paragraphs: bool, by_characters: bool) -> float:
     """Share of lines or paragraphs that occur more than once, or of the characters in them."""
     text, lines = document.text, document.lines
@@ -215,7 +215,7 @@ def duplicate_paragraph_characters(document: Document) -> float:
     return _repeated(document, True, True)
 
 
-@inlined
+@borrowing
 def _word_characters(document: Document) -> int:
     count = 0
     for size in document.words.characters:
@@ -223,7 +223,7 @@ def _word_characters(document: Document) -> int:
     return count
 
 
-@inlined
+@borrowing
 def _top_share(document: Document, size: int) -> float:
     """Share of characters in the most frequent n-gram, of several the longest; 0 if none repeats.
 
@@ -265,7 +265,7 @@ def top_4gram(document: Document) -> float:
     return _top_share(document, 4)
 
 
-@inlined
+@borrowing
 def _repeated_words(document: Document, size: int) -> float:
     """Share of characters in n-grams that occur more than once, each word counted once."""
     if document.characters == 0:

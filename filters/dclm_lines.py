@@ -14,7 +14,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from curate.column import Bytes, Numbers, View, strings, view
-from curate.kernel import helper, inlined
+from curate.kernel import borrowing, helper
 from curate.phrases import letter_end
 from curate.properties import DIGIT, UPPER, is_word, properties
 from curate.schema import TEXT, Batch
@@ -63,7 +63,7 @@ class _Rules(NamedTuple):
 _UPPERCASE_RULE, _DIGITS_RULE, _COUNTER_RULE, _WORDS_RULE, _FIRST_PHRASE_RULE = range(5)
 
 
-@inlined
+@borrowing
 def _uppercase_share(line: Bytes) -> float:
     capitals, size, end = 0, 0, len(line)
     for at in range(end):
@@ -77,7 +77,7 @@ def _uppercase_share(line: Bytes) -> float:
     return capitals / max(size, 1)
 
 
-@inlined
+@borrowing
 def _digit_share(line: Bytes, enough: float) -> float:
     """Share of digits, superscripts too; less than that once it cannot be more than enough."""
     digits, others, at, end = 0, 0, 0, len(line)
@@ -90,7 +90,7 @@ def _digit_share(line: Bytes, enough: float) -> float:
     return digits / max(digits + others, 1) if at == end else 0.0
 
 
-@inlined
+@borrowing
 def _skip_signs(line: Bytes, at: int, end: int) -> int:
     """Where the next letter, digit or underscore is."""
     while at < end and not (starts_character(line[at]) and is_word(code_point(line, at, end))):
@@ -98,7 +98,7 @@ def _skip_signs(line: Bytes, at: int, end: int) -> int:
     return at
 
 
-@inlined
+@borrowing
 def _counted_end(line: Bytes, at: int, end: int) -> int:
     """Where the name of something counted ends ("likes"), if one begins here; else -1."""
     for word in range(len(_COUNTED_ENDS) - 1):
@@ -111,7 +111,7 @@ def _counted_end(line: Bytes, at: int, end: int) -> int:
     return -1
 
 
-@inlined
+@borrowing
 def _number_end(line: Bytes, at: int, end: int) -> int:
     """Where the number that begins here ends, its unit (K, M, B) with it; `at` if none begins."""
     start = at
@@ -128,7 +128,7 @@ def _number_end(line: Bytes, at: int, end: int) -> int:
     return max(at, letter_end(line, at, end, 107))  # the Kelvin sign
 
 
-@inlined
+@borrowing
 def _is_counter(line: Bytes) -> bool:
     """Whether the line says how often something was liked or viewed, and nothing else."""
     end = len(line)
@@ -143,7 +143,7 @@ def _is_counter(line: Bytes) -> bool:
     return stop >= 0 and _skip_signs(line, stop, end) == end
 
 
-@inlined
+@borrowing
 def _words(line: Bytes, most: int) -> int:
     """How many words white space separates, counted up to one more than this."""
     words, end = 0, len(line)
@@ -156,7 +156,7 @@ def _words(line: Bytes, most: int) -> int:
     return words
 
 
-@inlined
+@borrowing
 def _stays(line: Bytes, rule: int, rules: _Rules) -> bool:
     """Whether the rule keeps this line, which is not empty."""
     if rule == _UPPERCASE_RULE:
@@ -168,7 +168,7 @@ def _stays(line: Bytes, rule: int, rules: _Rules) -> bool:
     return _words(line, rules.min_words) >= rules.min_words
 
 
-@inlined
+@borrowing
 def _letter_end(line: Bytes, at: int, end: int, letter: int) -> int:
     """Where this letter ends if it begins here in any case, as `re.IGNORECASE` has it; else -1."""
     stop = letter_end(line, at, end, letter)
@@ -180,7 +180,7 @@ def _letter_end(line: Bytes, at: int, end: int, letter: int) -> int:
     return stop
 
 
-@inlined
+@borrowing
 def _phrase_end(line: Bytes, at: int, phrase: int) -> int:
     """Where the phrase that begins here ends; else -1."""
     end = len(line)
@@ -194,7 +194,7 @@ def _phrase_end(line: Bytes, at: int, phrase: int) -> int:
     return at
 
 
-@inlined
+@borrowing
 def _phrase_place(line: Bytes, at: int, phrase: int) -> tuple[int, int]:
     """Where the phrase is next, from here on: its start and end; both -1 if it is nowhere."""
     last = len(line) if phrase != _SIGN_IN else min(1, len(line))
@@ -210,7 +210,7 @@ def _phrase_place(line: Bytes, at: int, phrase: int) -> tuple[int, int]:
     return -1, -1
 
 
-@inlined
+@borrowing
 def _space_before(line: Bytes, first: int, at: int) -> int:
     """How many bytes the white space character has that ends here, not before `first`; or 0."""
     found = 0
@@ -220,7 +220,7 @@ def _space_before(line: Bytes, first: int, at: int) -> int:
     return found
 
 
-@inlined
+@borrowing
 def _copied(buffer: Bytes, first: int, last: int, to: int) -> int:
     """Copy a stretch to an earlier place, or leave it where it is; return where the copy ends."""
     if to != first:
@@ -229,7 +229,7 @@ def _copied(buffer: Bytes, first: int, last: int, to: int) -> int:
     return to + last - first
 
 
-@inlined
+@borrowing
 def _without_phrase(buffer: Bytes, place: tuple[int, int, int], phrase: int, most: int) -> int:
     """Copy a line without the phrase; return where the copy ends, or -1 if only space is left.
 
@@ -257,7 +257,7 @@ def _without_phrase(buffer: Bytes, place: tuple[int, int, int], phrase: int, mos
     return -1 if is_blank else _copied(buffer, first + at, last, to)
 
 
-@inlined
+@borrowing
 def _stripped(buffer: Bytes, start: int, end: int) -> int:
     """Move the stripped text to the start; return where it ends."""
     first = skip_space(buffer, start, end)

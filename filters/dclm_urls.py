@@ -18,7 +18,7 @@ import pyarrow.compute as pc
 
 from curate.column import Bytes, Mask, View, strings, view
 from curate.hashing import hash_bytes, hash_word
-from curate.kernel import helper, inlined
+from curate.kernel import borrowing, helper
 from curate.properties import is_word
 from curate.schema import TEXT, Batch
 from curate.stage import mark, with_column
@@ -53,7 +53,7 @@ _SCHEMES = tuple(int.from_bytes(name, "big") for name in (b"http:", b"ttps:", b"
 _MOST_HOST, _MOST_SPACE = 256, 10  # characters
 
 
-@inlined
+@borrowing
 def _is_domain(text: Bytes, start: int, end: int) -> bool:
     """Whether this stretch is the name of a top-level domain, in small letters."""
     hashed, last = hash_bytes(text, start, end), np.uint64(len(_DOMAINS) - 1)
@@ -63,7 +63,7 @@ def _is_domain(text: Bytes, start: int, end: int) -> bool:
     return bool(_DOMAINS[slot] == hashed)
 
 
-@inlined
+@borrowing
 def _domain_end(text: Bytes, start: int) -> int:
     """Where the top-level domain ends that begins here, at a boundary of words; else -1."""
     at, end, before = start, min(len(text), start + _LONGEST + 4), False
@@ -79,7 +79,7 @@ def _domain_end(text: Bytes, start: int) -> int:
     return at if at == len(text) and before and _is_domain(text, start, at) else -1
 
 
-@inlined
+@borrowing
 def _host_end(text: Bytes, start: int, last: int) -> int:
     """Where the last domain ends whose host begins here and is not too long; -1 without any."""
     found = -1
@@ -89,7 +89,7 @@ def _host_end(text: Bytes, start: int, last: int) -> int:
     return found
 
 
-@inlined
+@borrowing
 def _host(text: Bytes, start: int, last: int) -> tuple[int, int]:
     """The first place in a run of host characters where a host begins, and its end; or -1."""
     for dot in range(start + 1, last):
@@ -99,7 +99,7 @@ def _host(text: Bytes, start: int, last: int) -> tuple[int, int]:
     return -1, -1
 
 
-@inlined
+@borrowing
 def _scheme_before(text: Bytes, first: int, at: int) -> int:
     """Where "http:", "https:" or "ftp:" begins that ends here, not before `first`; else -1."""
     five = 0
@@ -112,7 +112,7 @@ def _scheme_before(text: Bytes, first: int, at: int) -> int:
     return at - 4 if five & 0xFFFFFFFF == _SCHEMES[2] else -1
 
 
-@inlined
+@borrowing
 def _run_end(text: Bytes, at: int) -> int:
     """Where the run of host characters ends that begins here."""
     while at < len(text) and _OF_HOST[text[np.uint64(at)]]:
@@ -120,7 +120,7 @@ def _run_end(text: Bytes, at: int) -> int:
     return at
 
 
-@inlined
+@borrowing
 def _url(text: Bytes, start: int, last: int) -> tuple[int, int]:
     """The URL that begins in this run of host characters: where, and where its domain ends.
 
@@ -134,14 +134,14 @@ def _url(text: Bytes, start: int, last: int) -> tuple[int, int]:
     return first, stop
 
 
-@inlined
+@borrowing
 def _tail_end(text: Bytes, at: int) -> int:
     while at < len(text) and _OF_TAIL[text[np.uint64(at)]]:
         at += 1
     return at
 
 
-@inlined
+@borrowing
 def _space_start(text: Bytes, first: int, at: int) -> int:
     """Where the white space before this place begins: at most ten characters, none before first."""
     for _ in range(_MOST_SPACE):
@@ -153,7 +153,7 @@ def _space_start(text: Bytes, first: int, at: int) -> int:
     return at
 
 
-@inlined
+@borrowing
 def _moved(buffer: Bytes, first: int, last: int, to: int) -> int:
     """Move a stretch to an earlier place; return where it ends."""
     if to != first:
@@ -162,7 +162,7 @@ def _moved(buffer: Bytes, first: int, last: int, to: int) -> int:
     return to + last - first
 
 
-@inlined
+@borrowing
 def _remove_urls(text: Bytes) -> int:
     """Remove URLs in place; return how many bytes are left."""
     at, done, to, end = 0, 0, 0, len(text)
@@ -179,7 +179,7 @@ def _remove_urls(text: Bytes) -> int:
     return _moved(text, done, end, to)
 
 
-@inlined
+@borrowing
 def _scheme_size(text: Bytes, at: int) -> int:
     """How many bytes "http://", "https://" or "ftp://" has that begins here; or 0."""
     for size in range(4, 7):
@@ -189,7 +189,7 @@ def _scheme_size(text: Bytes, at: int) -> int:
     return 0
 
 
-@inlined
+@borrowing
 def _address_end(text: Bytes, at: int) -> int:
     """Where the fourth number of an IPv4 address begins, if an address begins here; else -1."""
     at += _scheme_size(text, at) if text[at] > 57 else 0
@@ -205,7 +205,7 @@ def _address_end(text: Bytes, at: int) -> int:
     return at if at < len(text) and 48 <= text[at] <= 57 else -1
 
 
-@inlined
+@borrowing
 def _remove_addresses(text: Bytes) -> int:
     """Remove IPv4 addresses in place, with what follows them; return how many bytes are left."""
     at, done, to, end = 0, 0, 0, len(text)
@@ -223,7 +223,7 @@ def _remove_addresses(text: Bytes) -> int:
     return _moved(text, done, end, to)
 
 
-@inlined
+@borrowing
 def _shorten_breaks(text: Bytes, most: int) -> int:
     """Leave at most so many newlines in a row; return how many bytes are left."""
     to, newlines = 0, 0

@@ -16,7 +16,7 @@ import numpy as np
 from curate.column import Bytes
 from curate.eight import eight, same
 from curate.hashing import clear, first_seen, hash_word
-from curate.kernel import LETTER, Document, inlined
+from curate.kernel import LETTER, Document, borrowing
 from curate.ngrams import gram_characters, top_gram
 from curate.signal import signal
 
@@ -37,7 +37,7 @@ def word_count(document: Document) -> float:
     return float(len(document.words.starts))
 
 
-@inlined
+@borrowing
 def _words_up_to(document: Document, size: int) -> int:
     """How many words have at most so many characters."""
     words = 0
@@ -46,7 +46,7 @@ def _words_up_to(document: Document, size: int) -> int:
     return words
 
 
-@inlined
+@borrowing
 def _next_length(document: Document, size: int) -> int:
     """The fewest characters of a word that has more than these."""
     longer = 0
@@ -78,14 +78,14 @@ def median_word_length(document: Document) -> float:
     return (high + _next_length(document, high)) / 2
 
 
-@inlined
+@borrowing
 def _may_hold_symbol(text: Bytes, at: int) -> bool:
     """Whether a symbol may begin in the eight bytes from here, which must be there."""
     found = eight(text, at)
     return bool((same(found, np.uint64(35)) | same(found, np.uint64(0xE2))) != 0)
 
 
-@inlined
+@borrowing
 def _is_symbol(text: Bytes, at: int) -> bool:
     if text[at] != 0xE2:
         return bool(text[at] == 35)
@@ -130,7 +130,7 @@ def required_word_count(document: Document) -> float:
     return float(count)
 
 
-@inlined
+@borrowing
 def _bullets(document: Document) -> int:
     """How many lines begin with "*" or "-"."""
     text, lines = document.text, document.lines
@@ -142,7 +142,7 @@ def _bullets(document: Document) -> int:
     return found
 
 
-@inlined
+@borrowing
 def _ellipses(document: Document) -> int:
     """How many lines end with "…"."""
     text, lines = document.text, document.lines
@@ -154,7 +154,7 @@ def _ellipses(document: Document) -> int:
     return found
 
 
-@inlined
+@borrowing
 def _empty_ends(document: Document) -> int:
     """How many empty lines there are at the ends of the text: cut at runs, it has no others."""
     lines = document.lines
@@ -163,7 +163,7 @@ def _empty_ends(document: Document) -> int:
     return int(first_is_empty) + int(last > 0 and lines.starts[last] == lines.ends[last])
 
 
-@inlined
+@borrowing
 def _runs(document: Document) -> int:
     """How many lines there are between runs of newlines."""
     lines = document.lines
@@ -197,7 +197,7 @@ def ellipsis_lines_v2(document: Document) -> float:
     return _ellipses(document) / _runs(document)
 
 
-@inlined
+@borrowing
 def _count_lines(document: Document) -> None:
     """Write how often each line occurs into `counts`, where it occurs first; elsewhere 0."""
     hashes, keys, counts = document.lines.hashes, document.keys, document.counts
@@ -231,7 +231,7 @@ def duplicate_lines_v2(document: Document) -> float:
     return found / _runs(document)
 
 
-@inlined
+@borrowing
 def _word_characters(document: Document) -> int:
     characters = 0
     for size in document.words.characters:
@@ -250,7 +250,7 @@ def duplicate_line_characters(document: Document) -> float:
     return found / max(_word_characters(document), 1)
 
 
-@inlined
+@borrowing
 def _top_share(document: Document, size: int) -> float:
     """Share of the words' characters in the most frequent n-gram, even if it occurs only once."""
     if len(document.words.starts) < size:
@@ -278,7 +278,7 @@ def top_4gram(document: Document) -> float:
     return _top_share(document, 4)
 
 
-@inlined
+@borrowing
 def _duplicate_share(document: Document, size: int) -> float:
     """Share of the characters of all n-grams, which overlap, in those that occur twice or more."""
     sizes, repeats = document.words.characters, document.repeats

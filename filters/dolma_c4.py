@@ -14,7 +14,7 @@ import numpy as np
 import pyarrow.compute as pc
 
 from curate.column import Bytes, View, strings, view
-from curate.kernel import Document, borrowing, helper, inlined
+from curate.kernel import Document, borrowing, helper
 from curate.phrases import phrase_end, phrase_start, phrases, phrases_in
 from curate.schema import TEXT, Batch
 from curate.signal import signal
@@ -33,7 +33,7 @@ def _spellings(phrase: bytes) -> list[bytes]:
     return [head + letter + rest for letter in (k, _KELVIN) for rest in _spellings(tail)]
 
 
-@inlined
+@borrowing
 def _key(one: int, two: int, three: int) -> int:
     """A number below 2**15 of three bytes, the same for capitals."""
     return (one & 31) << 10 | (two & 31) << 5 | three & 31
@@ -73,7 +73,7 @@ _PHRASES = _table([entry for entry in _LIST if b" " in entry])
 _KNOWN, _FIRST, _LETTERS, _ENDS, _GAPS = _PHRASES
 
 
-@inlined
+@borrowing
 def _is_word(text: Bytes, start: int, end: int, key: int) -> bool:
     """Whether this word is in the list."""
     found = False
@@ -83,7 +83,7 @@ def _is_word(text: Bytes, start: int, end: int, key: int) -> bool:
     return found
 
 
-@inlined
+@borrowing
 def _is_phrase(text: Bytes, gap: int, key: int) -> bool:
     """Whether a phrase of the list has its first space here."""
     found = False
@@ -159,7 +159,7 @@ def line_count(document: Document) -> float:
     return float(len(document.lines.starts))
 
 
-@inlined
+@borrowing
 def _ends_with_mark(text: Bytes, start: int, end: int) -> bool:
     """Whether the last of this stretch, white space apart, is . ? ! or a straight double quote."""
     end = skip_space_back(text, start, end)
@@ -189,7 +189,7 @@ def lines_with_too_few_words(document: Document) -> float:
     return float(found)
 
 
-@inlined
+@borrowing
 def _has_words(line: Bytes, least: int) -> bool:
     """Whether a line has at least so many words."""
     words, at, end = 0, skip_space(line, 0, len(line)), len(line)

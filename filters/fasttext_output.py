@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from curate.kernel import helper, inlined
+from curate.kernel import borrowing, helper
 from filters.fasttext_file import Floats, Ranks
 
 SOFTMAX = 3
@@ -22,7 +22,7 @@ _LITTLE = 1e-5
 _FAR = 80.0
 
 
-@inlined
+@borrowing
 def right_share(hidden: Floats, text: int, output: Floats, node: int) -> Any:
     """The probability of turning right at a node of the tree."""
     total: Any = np.float32(0)
@@ -31,7 +31,7 @@ def right_share(hidden: Floats, text: int, output: Floats, node: int) -> Any:
     return np.float32(1.0 / (1.0 + np.exp(-np.float64(min(max(total, -_FAR), _FAR)))))
 
 
-@inlined
+@borrowing
 def logarithm(share: Any) -> Any:
     """The logarithm as the library takes it, rounded as there: labels may score alike."""
     return np.float32(np.log(np.float64(share) + _LITTLE))
@@ -52,7 +52,7 @@ def leaves(hidden: Floats, output: Floats, tree: Ranks, found: Floats) -> None:
             found[text, label] = min(np.exp(scores[label]), 1.0)
 
 
-@inlined
+@borrowing
 def insert(labels: Ranks, scores: Floats, text: int, label: int, score: float) -> None:
     """Put a label where its score belongs, before its equals as the library does."""
     place = scores.shape[1] - 1
@@ -115,7 +115,7 @@ def scores_of(hidden: Floats, columns: Floats, loss: int, found: Floats) -> None
                 found[text, label] = logistic(found[text, label])
 
 
-@inlined
+@borrowing
 def share(found: Floats, text: int) -> None:
     """Turn a text's scores into shares of one."""
     highest = found[text, 0]
@@ -128,7 +128,7 @@ def share(found: Floats, text: int) -> None:
         found[text, label] = np.exp(np.float64(found[text, label] - highest)) / total
 
 
-@inlined
+@borrowing
 def logistic(score: float) -> Any:
     """The logistic function as the library's table has it."""
     if score < -_EDGE:

@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 
 from curate.hashing import clear, first_seen
-from curate.kernel import Document, helper, inlined
+from curate.kernel import Document, borrowing, helper
 from curate.signal import signal
 from curate.utf8 import last_code_point, skip_space
 
@@ -25,7 +25,7 @@ def _code_points(name: str) -> Any:
 TERMINAL = _code_points("terminal_punctuation.txt")  # sorted
 
 
-@inlined
+@borrowing
 def _is_blank(document: Document, line: int) -> bool:
     end = document.lines.ends[line]
     return bool(skip_space(document.text, document.lines.starts[line], end) == end)

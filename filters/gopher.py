@@ -11,7 +11,7 @@ import numpy as np
 from curate.column import Bytes
 from curate.eight import eight, same
 from curate.hashing import hash_word
-from curate.kernel import LETTER, Document, inlined
+from curate.kernel import LETTER, Document, borrowing
 from curate.signal import signal
 
 STOP_WORDS = (b"the", b"be", b"to", b"of", b"and", b"that", b"have", b"with")
@@ -51,7 +51,7 @@ def hash_ratio(document: Document) -> float:
     return hashes / len(document.words.starts)
 
 
-@inlined
+@borrowing
 def _ellipsis_size(text: Bytes, at: int, end: int) -> int:
     """How many bytes the ellipsis has that begins here, three dots or U+2026; or 0."""
     if at + 3 > end:
@@ -61,7 +61,7 @@ def _ellipsis_size(text: Bytes, at: int, end: int) -> int:
     return 3 if dots or sign else 0
 
 
-@inlined
+@borrowing
 def _may_begin_ellipsis(text: Bytes, at: int) -> bool:
     """Whether an ellipsis may begin at one of six places; the eight bytes must be there."""
     found = eight(text, at)
@@ -91,7 +91,7 @@ def ellipsis_ratio(document: Document) -> float:
     return ellipses / len(document.words.starts)
 
 
-@inlined
+@borrowing
 def _is_bullet(text: Bytes, at: int, end: int) -> bool:
     if text[at] == 45:  # "-"
         return True

@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 
 from curate.column import Bytes
-from curate.kernel import Document, inlined
+from curate.kernel import Document, borrowing
 from curate.properties import UPPER, properties
 from curate.signal import signal
 from curate.utf8 import code_point, may_be_space, space_size, starts_character
@@ -89,21 +89,21 @@ _KINDS = np.zeros(256, np.int64)
 _KINDS[list(b" ,\n")] = _SPACE, _COMMA, _NEWLINE
 
 
-@inlined
+@borrowing
 def _space(text: Bytes, at: int, end: int) -> int:
     """How many bytes the white space character has that begins here, as Rust sees it; or 0."""
     byte = text[at]
     return space_size(text, at, end) if may_be_space(byte) and not 28 <= byte <= 31 else 0
 
 
-@inlined
+@borrowing
 def _skip_space(text: Bytes, at: int, end: int) -> int:
     while at < end and _space(text, at, end) > 0:
         at += _space(text, at, end)
     return at
 
 
-@inlined
+@borrowing
 def _sentence(text: Bytes, at: int) -> tuple[int, int]:
     """Where the sentence ends that begins here, and where the next one begins."""
     end = len(text)
@@ -129,7 +129,7 @@ def sentences(document: Document) -> float:
     return float(count)
 
 
-@inlined
+@borrowing
 def _has_string(text: Bytes, start: int, end: int) -> bool:
     """Whether one of the strings is in this stretch."""
     for at in range(start, end - 1):
@@ -149,7 +149,7 @@ def _has_string(text: Bytes, start: int, end: int) -> bool:
     return False
 
 
-@inlined
+@borrowing
 def _step(states: np.uint64, automaton: Any, kind: int) -> np.uint64:
     """The states after one more character."""
     one = np.uint64(1)
@@ -157,7 +157,7 @@ def _step(states: np.uint64, automaton: Any, kind: int) -> np.uint64:
     return np.uint64(states | (np.uint64(states << one) & automaton[5]))
 
 
-@inlined
+@borrowing
 def _has_pattern(text: Bytes, start: int, end: int) -> bool:
     """Whether one of the patterns is in this stretch."""
     lists, commas, found = np.uint64(0), np.uint64(0), np.uint64(0)
@@ -170,7 +170,7 @@ def _has_pattern(text: Bytes, start: int, end: int) -> bool:
     return bool(found != 0)
 
 
-@inlined
+@borrowing
 def _words_of(document: Document, word: int, start: int, end: int) -> tuple[int, int, int]:
     """How many words a sentence has, how many begin with a capital, and the next word after it."""
     text, starts, ends = document.text, document.words.starts, document.words.ends

@@ -17,7 +17,7 @@ import numpy as np
 
 from curate.column import Bytes
 from curate.hashing import hash_word
-from curate.kernel import LETTER, WIDE, Document, inlined
+from curate.kernel import LETTER, WIDE, Document, borrowing
 from curate.phrases import letter_start, may_hold_pair, phrase_start
 from curate.signal import signal
 from curate.utf8 import code_point, skip_space, skip_space_back, starts_character
@@ -55,7 +55,7 @@ _MARKS = ("...", "[...]", "…", "(...)", "[…]", "-»")  # two more hold a spa
 _MARK_HASHES = tuple(hash_word(mark.encode()) for mark in _MARKS)
 
 
-@inlined
+@borrowing
 def _is_mark(document: Document, word: int) -> bool:
     """Whether this word is an ellipsis in any of its spellings."""
     first, hashed = document.text[document.words.starts[word]], document.words.hashes[word]
@@ -66,7 +66,7 @@ def _is_mark(document: Document, word: int) -> bool:
     return found
 
 
-@inlined
+@borrowing
 def _is_half_signs(document: Document, word: int) -> bool:
     """Whether a word has more runs of number signs than half its characters: #, #a#, #a#b# ..."""
     text, start, end = document.text, document.words.starts[word], document.words.ends[word]
@@ -103,7 +103,7 @@ _IN_URL = _table(_ALPHANUMERIC + b"$-_@.&+/:=?#~!*(),")  # and a percent sign be
 _HEXADECIMAL = _table(b"0123456789ABCDEFabcdef")
 
 
-@inlined
+@borrowing
 def _url_sign(text: Bytes, at: int, end: int) -> int:
     """How many bytes the sign of a URL has that begins here; or 0."""
     if _IN_URL[text[at]]:
@@ -113,7 +113,7 @@ def _url_sign(text: Bytes, at: int, end: int) -> int:
     return 3 if _HEXADECIMAL[text[at + 1]] and _HEXADECIMAL[text[at + 2]] else 0
 
 
-@inlined
+@borrowing
 def _url_end(text: Bytes, at: int) -> int:
     """Where the URL ends that begins with this h; `at` itself if none does."""
     end = len(text)
@@ -130,7 +130,7 @@ def _url_end(text: Bytes, at: int) -> int:
     return place if place > start else at
 
 
-@inlined
+@borrowing
 def _next_url(text: Bytes, at: int) -> int:
     """Where the first URL from here on begins, or the end of the text."""
     is_there = False
@@ -215,7 +215,7 @@ def word_count(document: Document) -> float:
     return float(len(document.words.starts))
 
 
-@inlined
+@borrowing
 def _ends_sentence(byte: int) -> bool:
     return bool(byte == 46 or byte == 63 or byte == 33 or byte == 34 or byte == 39)
 
@@ -236,7 +236,7 @@ def punctuation(document: Document) -> float:
 _ENDINGS, _ENDING_ENDS = _joined([mark.encode() for mark in (*_MARKS, "read more..", "read more")])
 
 
-@inlined
+@borrowing
 def _ends_with_mark(text: Bytes, start: int, end: int) -> bool:
     """Whether this stretch ends with an ellipsis in any of its spellings."""
     found = False
@@ -277,7 +277,7 @@ def common_english_words(document: Document) -> float:
     return float(count)
 
 
-@inlined
+@borrowing
 def _is_alphabetic(text: Bytes, start: int, end: int) -> bool:
     found = False
     for at in range(start, end):

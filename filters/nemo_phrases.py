@@ -3,7 +3,7 @@
 from importlib.resources import files
 
 from curate.column import Bytes
-from curate.kernel import Document, borrowing, inlined
+from curate.kernel import Document, borrowing
 from curate.phrases import phrases, phrases_in
 
 # The first phrase makes a whole document boilerplate, the others their paragraph.
@@ -12,7 +12,7 @@ _LISTED = [b"lorem ipsum", *_POLICY]
 _PHRASES = phrases(_LISTED)
 
 
-@inlined
+@borrowing
 def _has_kelvin(text: Bytes) -> bool:
     """Whether there is a Kelvin sign, which makes other windows than a k."""
     middles, found = 0, 0

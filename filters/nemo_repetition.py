@@ -12,13 +12,13 @@ hashes (PYTHONHASHSEED); here it is the first.
 import math
 
 from curate.hashing import SEED, clear, first_seen, join
-from curate.kernel import Document, borrowing, inlined
+from curate.kernel import Document, borrowing
 from curate.ngrams import gram, gram_characters, room_for_repeated, top_gram
 from curate.signal import signal
 from curate.utf8 import skip_space
 
 
-@inlined
+@borrowing
 def _lines(document: Document) -> tuple[int, int, int, int]:
     """How many lines there are, and different ones, and the characters of either."""
     lines, keys = document.lines, document.keys
@@ -37,7 +37,7 @@ def _lines(document: Document) -> tuple[int, int, int, int]:
     return count, different, characters, own
 
 
-@inlined
+@borrowing
 def _paragraphs(document: Document) -> tuple[int, int, int, int]:
     """How many paragraphs there are, and different ones, and the characters of either.
 
@@ -91,7 +91,7 @@ def repeated_paragraph_characters(document: Document) -> float:
     return own / characters if characters > 0 else math.nan
 
 
-@inlined
+@borrowing
 def _is_parted(document: Document, word: int, size: int) -> bool:
     """Whether one space and nothing else parts so many words from here on."""
     text, words = document.text, document.words
@@ -102,7 +102,7 @@ def _is_parted(document: Document, word: int, size: int) -> bool:
     return True
 
 
-@inlined
+@borrowing
 def _ends_alike(document: Document, word: int, top: int) -> bool:
     """Whether this word ends with that one."""
     text, words = document.text, document.words
@@ -115,7 +115,7 @@ def _ends_alike(document: Document, word: int, top: int) -> bool:
     return bool(place == words.starts[top])
 
 
-@inlined
+@borrowing
 def _begins_alike(document: Document, word: int, top: int) -> bool:
     """Whether this word begins with that one."""
     text, words = document.text, document.words
@@ -128,7 +128,7 @@ def _begins_alike(document: Document, word: int, top: int) -> bool:
     return bool(place == words.ends[top])
 
 
-@inlined
+@borrowing
 def _holds(document: Document, word: int, top: int, size: int) -> bool:
     """Whether the n-gram from `top` lies in the words from here, its first word at an end."""
     if not _ends_alike(document, word, top) or not _is_parted(document, word, size):
@@ -165,7 +165,7 @@ def _removed(document: Document, top: int, size: int) -> int:
     return int(found)
 
 
-@inlined
+@borrowing
 def _top_share(document: Document, size: int) -> float:
     if len(document.words.starts) < size:
         return 1.0
@@ -193,7 +193,7 @@ def top_4gram(document: Document) -> float:
     return _top_share(document, 4)
 
 
-@inlined
+@borrowing
 def _duplicate_share(document: Document, size: int) -> float:
     """Share of characters in n-grams that occurred before, each word and space counted once."""
     words, keys, repeats = document.words, document.keys, document.repeats

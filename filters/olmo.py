@@ -13,7 +13,7 @@ import numpy as np
 
 from curate.column import Bytes, Offsets
 from curate.hashing import clear, first_seen, hash_bytes
-from curate.kernel import Document, inlined
+from curate.kernel import Document, borrowing
 from curate.signal import signal
 from curate.utf8 import code_point, space_size
 from curate.word_break import ALPHABETIC, entry
@@ -33,7 +33,7 @@ def character_count(document: Document) -> float:
     return float(document.characters)
 
 
-@inlined
+@borrowing
 def _is_alphanumeric(byte: int) -> bool:
     return 48 <= byte <= 57 or 97 <= (byte | 32) <= 122
 
@@ -49,13 +49,13 @@ def word_count(document: Document) -> float:
     return float(len(document.words.starts)) if wide >= 0x80 else float(runs)
 
 
-@inlined
+@borrowing
 def _space(text: Bytes, at: int, end: int) -> int:
     """How many bytes the white space character has that begins here, as Rust sees it; or 0."""
     return space_size(text, at, end) if _MAY_BE_SPACE[text[at]] else 0
 
 
-@inlined
+@borrowing
 def _word_end(text: Bytes, at: int, end: int) -> int:
     """Where the word that begins here ends; the same place if white space does."""
     found = False
@@ -80,7 +80,7 @@ def mean_word_length(document: Document) -> float:
     return size / words if words > 0 else math.nan
 
 
-@inlined
+@borrowing
 def _is_at(text: Bytes, at: int, end: int, three: int) -> bool:
     """Whether these three bytes are here, given as one number."""
     if at + 3 > end:
@@ -88,13 +88,13 @@ def _is_at(text: Bytes, at: int, end: int, three: int) -> bool:
     return int(text[at]) << 16 | int(text[at + 1]) << 8 | int(text[at + 2]) == three
 
 
-@inlined
+@borrowing
 def _is_spaced_ellipsis(text: Bytes, at: int, end: int) -> bool:
     """Whether ". . ." begins here."""
     return _is_at(text, at, end, _DOT_SPACE_DOT) and _is_at(text, at + 2, end, _DOT_SPACE_DOT)
 
 
-@inlined
+@borrowing
 def _symbols(text: Bytes) -> tuple[int, int]:
     """How often "#", "...", "…" and ". . ." occur, each for itself; and how often the last."""
     symbols, spaced, dots, after, end = 0, 0, 0, 0, len(text)  # where the last of either ended
@@ -136,7 +136,7 @@ def bullet_lines(document: Document) -> float:
     return found / len(lines.starts)
 
 
-@inlined
+@borrowing
 def _ends_in_ellipsis(text: Bytes, start: int, end: int) -> bool:
     """Whether this stretch ends with "...", ". . ." or "…"."""
     if end - start < 3:
@@ -158,7 +158,7 @@ def ellipsis_lines(document: Document) -> float:
     return found / max(count, 1)
 
 
-@inlined
+@borrowing
 def _has_letter(text: Bytes, start: int, end: int) -> bool:
     at = start
     while at < end and entry(code_point(text, at, end)) & ALPHABETIC == 0:
@@ -180,7 +180,7 @@ def words_without_letters(document: Document) -> float:
     return found / words if words > 1 else math.nan
 
 
-@inlined
+@borrowing
 def _is_stop_word(text: Bytes, start: int, end: int) -> bool:
     if not 2 <= end - start <= 4:
         return False
@@ -205,7 +205,7 @@ def stop_words(document: Document) -> float:
     return float(count)
 
 
-@inlined
+@borrowing
 def _piece_end(text: Bytes, at: int, paragraphs: bool) -> int:
     """Where the line or paragraph ends that begins here: at a newline, or at two."""
     end = len(text)
@@ -216,7 +216,7 @@ def _piece_end(text: Bytes, at: int, paragraphs: bool) -> int:
     return at
 
 
-@inlined
+@borrowing
 def _repeated(document: Document, paragraphs: bool, by_bytes: bool) -> float:
     """Share of lines or paragraphs that occur more than once, or of the bytes in them.
 
@@ -265,7 +265,7 @@ def duplicate_paragraph_bytes(document: Document) -> float:
     return _repeated(document, True, True)
 
 
-@inlined
+@borrowing
 def _bytes(starts: Offsets, ends: Offsets, first: int, last: int) -> int:
     """The bytes of words from the first to before the last."""
     count = 0
@@ -274,7 +274,7 @@ def _bytes(starts: Offsets, ends: Offsets, first: int, last: int) -> int:
     return count
 
 
-@inlined
+@borrowing
 def _covered_share(document: Document, size: int, first: int) -> float:
     """Share of bytes in repeated n-grams, each word counted once.
 
@@ -291,7 +291,7 @@ def _covered_share(document: Document, size: int, first: int) -> float:
     return found / max(total, 1)
 
 
-@inlined
+@borrowing
 def _top_share(document: Document, size: int) -> float:
     """Share of bytes in the most frequent n-gram, of several the longest; 0 if none repeats.
 

@@ -16,7 +16,7 @@ import pyarrow.compute as pc
 
 from curate.column import Bytes, Numbers, Offsets, View, strings, view
 from curate.index import WordPlaces
-from curate.kernel import helper, inlined
+from curate.kernel import borrowing, helper
 from curate.phrases import letter_end
 from curate.properties import DIGIT, UPPER, properties
 from curate.schema import TEXT, Batch
@@ -54,21 +54,21 @@ class _Rules(NamedTuple):
     phrases: bool
 
 
-@inlined
+@borrowing
 def _space(text: Bytes, at: int, end: int) -> int:
     """How many bytes the white space character has that begins here, as Rust sees it; or 0."""
     byte = text[at]
     return space_size(text, at, end) if may_be_space(byte) and not 28 <= byte <= 31 else 0
 
 
-@inlined
+@borrowing
 def _skip_space(text: Bytes, at: int, end: int) -> int:
     while at < end and _space(text, at, end) > 0:
         at += _space(text, at, end)
     return at
 
 
-@inlined
+@borrowing
 def _space_before(text: Bytes, first: int, at: int) -> int:
     """How many bytes the white space character has that ends here, not before `first`; or 0."""
     found = 0
@@ -78,7 +78,7 @@ def _space_before(text: Bytes, first: int, at: int) -> int:
     return found
 
 
-@inlined
+@borrowing
 def _has_good_letters(line: Bytes, rules: _Rules) -> bool:
     """Whether a line that is not empty has few enough capitals and digits."""
     capitals, digits, end = 0, 0, len(line)
@@ -92,7 +92,7 @@ def _has_good_letters(line: Bytes, rules: _Rules) -> bool:
     return capitals / end <= rules.max_uppercase and digits / end <= rules.max_digits
 
 
-@inlined
+@borrowing
 def _skip_signs(line: Bytes, at: int, end: int) -> int:
     """Where the next letter, mark, digit or connector is."""
     while at < end and entry(code_point(line, at, end)) & WORD == 0:
@@ -100,7 +100,7 @@ def _skip_signs(line: Bytes, at: int, end: int) -> int:
     return at
 
 
-@inlined
+@borrowing
 def _counted_end(line: Bytes, at: int, end: int) -> int:
     """Where the name of something counted ends ("likes"), if one begins here; else -1."""
     for word in range(len(_COUNTED_ENDS) - 1):
@@ -113,7 +113,7 @@ def _counted_end(line: Bytes, at: int, end: int) -> int:
     return -1
 
 
-@inlined
+@borrowing
 def _number_end(line: Bytes, at: int, end: int) -> int:
     """Where the number that begins here ends, its unit (K, M, B) with it; `at` if none begins."""
     start = at
@@ -130,7 +130,7 @@ def _number_end(line: Bytes, at: int, end: int) -> int:
     return max(at, letter_end(line, at, end, 107))  # the Kelvin sign
 
 
-@inlined
+@borrowing
 def _is_counter(line: Bytes) -> bool:
     """Whether the line says how often something was liked or viewed, and nothing else."""
     end = len(line)
@@ -143,7 +143,7 @@ def _is_counter(line: Bytes) -> bool:
     return stop >= 0 and _skip_signs(line, stop, end) == end
 
 
-@inlined
+@borrowing
 def _copied(buffer: Bytes, first: int, last: int, to: int) -> int:
     """Copy a stretch to an earlier place, or leave it where it is; return where the copy ends."""
     if to != first:
@@ -152,7 +152,7 @@ def _copied(buffer: Bytes, first: int, last: int, to: int) -> int:
     return to + last - first
 
 
-@inlined
+@borrowing
 def _keep_lines(buffer: Bytes, start: int, end: int, starts: Offsets, rules: _Rules) -> int:
     """Leave the lines that every rule keeps, in place; `starts`: where the words of the text are.
 
@@ -177,7 +177,7 @@ def _keep_lines(buffer: Bytes, start: int, end: int, starts: Offsets, rules: _Ru
     return max(to - 1, start)
 
 
-@inlined
+@borrowing
 def _phrase_end(line: Bytes, at: int, phrase: int) -> int:
     """Where the phrase that begins here ends; else -1."""
     end = len(line)
@@ -193,7 +193,7 @@ def _phrase_end(line: Bytes, at: int, phrase: int) -> int:
     return at
 
 
-@inlined
+@borrowing
 def _phrase_place(line: Bytes, at: int, phrase: int) -> tuple[int, int]:
     """Where the phrase is next, from here on: its start and end; both -1 if it is nowhere."""
     last = len(line) if phrase != _SIGN_IN else min(1, len(line))
@@ -207,7 +207,7 @@ def _phrase_place(line: Bytes, at: int, phrase: int) -> tuple[int, int]:
     return -1, -1
 
 
-@inlined
+@borrowing
 def _without_phrase(buffer: Bytes, place: tuple[int, int, int], phrase: int) -> int:
     """Copy a line without the phrase; return where the copy ends, or -1 if only space is left.
 
@@ -235,7 +235,7 @@ def _without_phrase(buffer: Bytes, place: tuple[int, int, int], phrase: int) -> 
     return -1 if is_blank else _copied(buffer, first + at, last, to)
 
 
-@inlined
+@borrowing
 def _remove_phrase(buffer: Bytes, start: int, end: int, phrase: int) -> int:
     """Remove a phrase from all lines, in place; return where the text then ends.
 

@@ -17,7 +17,7 @@ import numpy as np
 
 from curate.column import Bytes, Numbers
 from curate.hashing import clear, first_seen
-from curate.kernel import Document, Index, inlined
+from curate.kernel import Document, Index, borrowing
 from curate.ngrams import gram_characters, top_gram
 from curate.properties import OTHER_CASE, UPPER, is_word, properties
 from curate.schema import Batch
@@ -50,7 +50,7 @@ def word_count(document: Document) -> float:
     return float(len(document.words.starts))
 
 
-@inlined
+@borrowing
 def _word_characters(document: Document) -> int:
     characters = 0
     for size in document.words.characters:
@@ -65,7 +65,7 @@ def mean_word_length(document: Document) -> float:
     return _word_characters(document) / count if count > 0 else math.nan
 
 
-@inlined
+@borrowing
 def _is_ellipsis(text: Bytes, at: int) -> bool:
     """Whether three bytes are three dots or U+2026."""
     dots = text[at] == 46 and text[at + 1] == 46 and text[at + 2] == 46
@@ -89,7 +89,7 @@ def symbol_to_word_ratio(document: Document) -> float:
     return symbols / count if count > 0 else math.nan
 
 
-@inlined
+@borrowing
 def line_count(document: Document) -> int:
     """How many lines there are, as RedPajama cuts them: none follows the last newline."""
     count = len(document.lines.starts)
@@ -148,7 +148,7 @@ def unigram_entropy(document: Document) -> float:
     return entropy if total > 0 else math.nan
 
 
-@inlined
+@borrowing
 def _is_upper(text: Bytes, at: int, end: int) -> bool:
     """Whether a word has capitals and no other letters that have case, as `str.isupper`."""
     capitals, others = False, False
@@ -170,7 +170,7 @@ def frac_all_caps_words(document: Document) -> float:
     return found / count if count > 0 else math.nan
 
 
-@inlined
+@borrowing
 def _top_share(document: Document, size: int) -> float:
     """Share of characters in the most frequent n-gram; 0 where none occurs twice."""
     word, count = top_gram(document, size)
@@ -198,7 +198,7 @@ def frac_chars_top_4gram(document: Document) -> float:
     return _top_share(document, 4)
 
 
-@inlined
+@borrowing
 def _duplicate_share(document: Document, size: int) -> float:
     """Share of characters in words of n-grams that occur twice, each word counted once."""
     repeats, sizes = document.repeats, document.words.characters
@@ -246,7 +246,7 @@ def frac_chars_dupe_10grams(document: Document) -> float:
     return _duplicate_share(document, 10)
 
 
-@inlined
+@borrowing
 def _begins_ipsum(text: Bytes, at: int, end: int) -> int:
     """2 if a word begins with ipsum, 1 if so only for `re.IGNORECASE` (ı, ſ), else 0."""
     kind = 2
@@ -262,7 +262,7 @@ def _begins_ipsum(text: Bytes, at: int, end: int) -> int:
     return kind
 
 
-@inlined
+@borrowing
 def _ends_with_lorem(text: Bytes, start: int, end: int) -> bool:
     same = end - start >= 5
     at = end - 5

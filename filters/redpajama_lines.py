@@ -11,7 +11,7 @@ import numpy as np
 
 from curate.column import Bytes, Numbers, Offsets, frozen, view
 from curate.hashing import hash_word
-from curate.kernel import Document, Index, helper, inlined
+from curate.kernel import Document, Index, borrowing, helper
 from curate.properties import NUMERIC, UPPER, properties
 from curate.schema import TEXT, Batch
 from curate.signal import index_signal, signal
@@ -22,7 +22,7 @@ _JAVASCRIPT = hash_word(b"javascript")
 _BULLETS = (*(0x2022, 0x2023, 0x25B6, 0x25C0, 0x25E6, 0x25A0, 0x25A1, 0x25AA, 0x25AB, 0x2013),)
 
 
-@inlined
+@borrowing
 def _line_count(document: Document) -> int:
     count = len(document.lines.starts)
     return count - int(document.lines.starts[count - 1] == document.lines.ends[count - 1])

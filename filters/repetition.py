@@ -10,12 +10,12 @@ import math
 
 from curate.column import Hashes, Offsets
 from curate.hashing import clear, first_seen
-from curate.kernel import Document, inlined
+from curate.kernel import Document, borrowing
 from curate.ngrams import characters_said_again, gram_characters, top_gram
 from curate.signal import signal
 
 
-@inlined
+@borrowing
 def _duplicates(hashes: Hashes, sizes: Offsets, keys: Hashes, slots: Offsets) -> tuple[int, int]:
     """How many pieces occurred before, and how many characters these have."""
     mask = clear(slots, len(hashes))
@@ -75,7 +75,7 @@ def duplicate_line_characters(document: Document) -> float:
     return found / document.characters
 
 
-@inlined
+@borrowing
 def _top_share(document: Document, size: int) -> float:
     if document.characters == 0:
         return math.nan
@@ -105,7 +105,7 @@ def top_4gram(document: Document) -> float:
     return _top_share(document, 4)
 
 
-@inlined
+@borrowing
 def _duplicate_share(document: Document, size: int) -> float:
     """Share of characters in n-grams that occurred before, each word counted once.
 

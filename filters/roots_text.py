@@ -12,7 +12,7 @@ import numpy as np
 import pyarrow.compute as pc
 
 from curate.column import Bytes, Offsets, View, strings, view
-from curate.kernel import helper, inlined
+from curate.kernel import borrowing, helper
 from curate.schema import TEXT, Batch
 from curate.special import strip
 from curate.stage import with_column
@@ -40,7 +40,7 @@ def _begins_link() -> Any:
 _FIRST = _begins_link()
 
 
-@inlined
+@borrowing
 def _has_link(text: Bytes, start: int, end: int) -> bool:
     """Whether part of a link occurs in this stretch."""
     found = False
@@ -56,7 +56,7 @@ def _has_link(text: Bytes, start: int, end: int) -> bool:
     return found
 
 
-@inlined
+@borrowing
 def _length(text: Bytes, start: int, end: int) -> int:
     length = 0
     for at in range(start, end):
@@ -89,7 +89,7 @@ def _role(code: int) -> int:
     return found
 
 
-@inlined
+@borrowing
 def _closed(out: Bytes, word: int, to: int, longest: int) -> int:
     """Put a space behind a word that stays, or take it back; where the text ends then."""
     if word == to or not _is_kept(out, word, to, longest):

@@ -13,7 +13,7 @@ import numpy as np
 
 from curate.column import Hashes, Numbers, Offsets, frozen
 from curate.hashing import SEED, hash_word, join
-from curate.kernel import Index, helper, inlined
+from curate.kernel import Index, borrowing, helper
 from curate.schema import LANGUAGE, Batch
 
 
@@ -75,7 +75,7 @@ def languages_of(batch: Batch, default: str = "en") -> list[str]:
     return [language or default for language in batch.column(LANGUAGE).to_pylist()]
 
 
-@inlined
+@borrowing
 def _slot(keys: Hashes, key: np.uint64) -> np.int64:
     """Where the key is; -1 if it is not there."""
     last = np.uint64(len(keys) - 1)

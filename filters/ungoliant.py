@@ -9,7 +9,7 @@ Not in here: adult content by UT1's domains (`url.Blocked`) or by perplexity.
 import math
 
 from curate.column import Bytes
-from curate.kernel import Document, inlined
+from curate.kernel import Document, borrowing
 from curate.properties import LETTER, MARK, properties
 from curate.signal import signal
 from curate.utf8 import characters, code_point, starts_character
@@ -17,13 +17,13 @@ from curate.utf8 import characters, code_point, starts_character
 LONG = 100  # characters of a line, or bytes where the source counts those
 
 
-@inlined
+@borrowing
 def _line_count(document: Document) -> int:
     count = len(document.lines.starts)
     return count - int(document.lines.starts[count - 1] == document.lines.ends[count - 1])
 
 
-@inlined
+@borrowing
 def _line_end(text: Bytes, start: int, end: int) -> int:
     """Where a line ends without the carriage return before its newline."""
     broken = start < end < len(text) and text[end - 1] == 13
@@ -60,7 +60,7 @@ def short_lines(document: Document) -> float:
     return short / count if count > 0 else 0.0
 
 
-@inlined
+@borrowing
 def _short_share(document: Document, first: int, count: int) -> float:
     """Share of so many lines that have less than 100 bytes."""
     lines, short = document.lines, 0

@@ -19,8 +19,8 @@ few = settings(max_examples=50 if PLAIN else 1000, deadline=None)
 def cut(texts: list[str]) -> list[list[str]]:
     starts, ends, offsets = token_places(view(pa.array(texts, pa.string())))
     return [
-        [text.encode()[starts[word] : ends[word]].decode() for word in range(first, last)]
-        for text, first, last in zip(texts, offsets[:-1], offsets[1:], strict=True)
+        [data[starts[word] : ends[word]].decode() for word in range(first, last)]
+        for data, first, last in zip(map(str.encode, texts), offsets, offsets[1:], strict=False)
     ]
 
 
