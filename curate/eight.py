@@ -7,7 +7,7 @@ speed of a loop over bytes.
 import numpy as np
 
 from curate.column import Bytes
-from curate.kernel import inlined
+from curate.kernel import borrowing
 
 ONES = np.uint64(0x0101010101010101)
 HIGH = np.uint64(0x8080808080808080)
@@ -16,7 +16,7 @@ _1, _2, _3, _4, _5, _6, _7 = (np.uint64(place) for place in range(1, 8))
 _56 = np.uint64(56)
 
 
-@inlined
+@borrowing
 def eight(text: Bytes, at: int) -> np.uint64:
     """The eight bytes from here on, which must be there."""
     # One load, once compiled, for the places are unsigned: others could count from the end.
@@ -33,32 +33,32 @@ def eight(text: Bytes, at: int) -> np.uint64:
     )
 
 
-@inlined
+@borrowing
 def zeros(eight: np.uint64) -> np.uint64:
     """The mask of the bytes that are zero."""
     return np.uint64(~(((eight & LOW) + LOW) | eight | LOW))
 
 
-@inlined
+@borrowing
 def same(eight: np.uint64, byte: np.uint64) -> np.uint64:
     """The mask of the bytes that equal this one."""
     return zeros(eight ^ np.uint64(byte * ONES))
 
 
-@inlined
+@borrowing
 def below(eight: np.uint64, byte: np.uint64) -> np.uint64:
     """The mask of the bytes below this one, which is at most 128."""
     return np.uint64(~((eight & LOW) + (HIGH - byte * ONES)) & ~eight & HIGH)
 
 
-@inlined
+@borrowing
 def first(mask: np.uint64) -> int:
     """The place, 0 to 7, of the first byte that is meant; some byte must be."""
     lowest = np.uint64(((mask & (~mask + _1)) - _1) & ONES)
     return int(np.uint64(lowest * ONES) >> _56) - 1
 
 
-@inlined
+@borrowing
 def letters(eight: np.uint64) -> np.uint64:
     """The mask of the ASCII letters."""
     lower = np.uint64((eight | np.uint64(0x20) * ONES) & LOW)

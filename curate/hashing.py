@@ -3,7 +3,7 @@
 import numpy as np
 
 from curate.column import Bytes, Hashes, Offsets
-from curate.kernel import inlined
+from curate.kernel import borrowing
 
 SEED = np.uint64(0xCBF29CE484222325)
 _STEP = np.uint64(0x100000001B3)
@@ -13,7 +13,7 @@ _33 = np.uint64(33)
 _1, _2, _3, _4, _5, _6, _7 = (np.uint64(place) for place in range(1, 8))
 
 
-@inlined
+@borrowing
 def mix(hashed: np.uint64) -> np.uint64:
     """A permutation of the 64-bit numbers whose low bits depend on all (murmur3's last step)."""
     hashed = np.uint64((hashed ^ (hashed >> _33)) * _MIX_1)
@@ -21,13 +21,13 @@ def mix(hashed: np.uint64) -> np.uint64:
     return np.uint64(hashed ^ (hashed >> _33))
 
 
-@inlined
+@borrowing
 def join(hashed: np.uint64, following: np.uint64) -> np.uint64:
     """The hash of a sequence of hashes, followed by one more; start from SEED."""
     return mix(np.uint64(hashed * _STEP + following))
 
 
-@inlined
+@borrowing
 def hash_bytes(text: Bytes, start: int, end: int) -> np.uint64:
     """The hash of a stretch of bytes, eight at a time: twice as fast as one at a time."""
     # Multiplied, for a bare length would meet the first byte: one 3 and three 0 hashed alike.
@@ -71,7 +71,7 @@ def hash_word(word: bytes) -> np.uint64:
     return np.uint64(hashed ^ hashed >> 33)
 
 
-@inlined
+@borrowing
 def clear(slots: Offsets, count: int) -> int:
     """Empty a table with room for `count` entries, at most half full; its size less one."""
     size = 4
@@ -82,7 +82,7 @@ def clear(slots: Offsets, count: int) -> int:
     return size - 1
 
 
-@inlined
+@borrowing
 def first_seen(keys: Hashes, item: int, slots: Offsets, mask: int) -> int:
     """The first item with the key of this one, which is entered if it is the first itself."""
     key, last = keys[item], np.uint64(mask)

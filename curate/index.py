@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from curate.column import Bytes, Hashes, Offsets, View, frozen
 from curate.eight import HIGH, ONES, below, eight, first, letters, same, zeros
 from curate.hashing import SEED, clear, first_seen, hash_bytes, join, mix
-from curate.kernel import LETTER, WIDE, Grams, Index, Spans, helper, inlined
+from curate.kernel import LETTER, WIDE, Grams, Index, Spans, borrowing, helper
 from curate.utf8 import (
     breaks,
     characters,
@@ -31,7 +31,7 @@ Places = NDArray[np.uint32]
 LONGEST_REPEAT = 10  # words; Gopher looks at n-grams of up to ten
 
 
-@inlined
+@borrowing
 def _spaces(found: np.uint64) -> np.uint64:
     """The mask of the bytes with which white space may begin, and of some others.
 
@@ -61,7 +61,7 @@ def _room(view: View) -> tuple[int, int, int]:
     return words, newlines, longest
 
 
-@inlined
+@borrowing
 def _word_end(text: Bytes, at: int, end: int) -> tuple[int, np.uint64, np.uint64]:
     """Where the word that is here ends; its bytes that are not ASCII, and its ASCII letters."""
     wide, lettered, inside = np.uint64(0), np.uint64(0), True
@@ -87,7 +87,7 @@ def _word_end(text: Bytes, at: int, end: int) -> tuple[int, np.uint64, np.uint64
     return at, wide, lettered
 
 
-@inlined
+@borrowing
 def _has_letter(text: Bytes, start: int, end: int) -> bool:
     found = False
     for at in range(start, end):
@@ -96,7 +96,7 @@ def _has_letter(text: Bytes, start: int, end: int) -> bool:
     return found
 
 
-@inlined
+@borrowing
 def _traits(text: Bytes, start: int, end: int) -> int:
     """LETTER and WIDE of a word."""
     wide, letter = 0, 0
@@ -109,7 +109,7 @@ def _traits(text: Bytes, start: int, end: int) -> int:
     return WIDE | LETTER * (letter or _has_letter(text, start, end))
 
 
-@inlined
+@borrowing
 def _enter_gap(text: Bytes, gap: tuple[int, int], index: Index, place: tuple[int, int]) -> None:
     """Count the line breaks before a word, which begins a line if there are any or it is first."""
     word, row = place
@@ -120,7 +120,7 @@ def _enter_gap(text: Bytes, gap: tuple[int, int], index: Index, place: tuple[int
         index.head_offsets[row + 1] += 1
 
 
-@inlined
+@borrowing
 def _enter_rows(text: Bytes, behind: int, index: Index, row: int) -> None:
     """Count the line breaks behind the last word, and the line that none of them ends."""
     unbroken = len(text) > 0 and not ends_with_break(text)
@@ -156,7 +156,7 @@ def _cut_words(text: Bytes, index: Index, count: int, row: int) -> int:
     return count
 
 
-@inlined
+@borrowing
 def _add(text: Bytes, lines: Spans, count: int, start: int, end: int) -> int:
     lines.starts[count] = start
     lines.ends[count] = end
@@ -175,7 +175,7 @@ def _cut_lines(text: Bytes, lines: Spans, count: int) -> int:
     return _add(text, lines, count, start, len(text))
 
 
-@inlined
+@borrowing
 def _extend(paragraphs: Spans, count: int, line: tuple[int, int, int, np.uint64]) -> None:
     """Put one more line behind the last paragraph."""
     start, end, size, hashed = line
@@ -226,7 +226,7 @@ def _keep_repeated(places: Places, count: int, repeats: Bytes, size: int) -> int
     return kept
 
 
-@inlined
+@borrowing
 def _list_grams(grams: Grams, at: int, found: tuple[Places, Offsets, int], repeats: Bytes) -> int:
     """Write which of these places begin an n-gram that is repeated; return where the list ends."""
     places, ids, size = found

@@ -7,10 +7,10 @@ import numpy as np
 
 from curate.column import Hashes, Offsets
 from curate.hashing import SEED, clear, join
-from curate.kernel import Document, inlined
+from curate.kernel import Document, borrowing
 
 
-@inlined
+@borrowing
 def gram(hashes: Hashes, word: int, size: int) -> np.uint64:
     """The hash of the n-gram that begins with this word."""
     hashed = SEED
@@ -19,7 +19,7 @@ def gram(hashes: Hashes, word: int, size: int) -> np.uint64:
     return hashed
 
 
-@inlined
+@borrowing
 def gram_characters(sizes: Offsets, word: int, size: int) -> int:
     """The characters of the n-gram that begins with this word, nothing between its words."""
     characters = 0
@@ -28,7 +28,7 @@ def gram_characters(sizes: Offsets, word: int, size: int) -> int:
     return characters
 
 
-@inlined
+@borrowing
 def room_for_repeated(document: Document, size: int) -> int:
     """An emptied table for the n-grams that occur twice; its size less one, or -1 without any."""
     repeated = 0
@@ -37,7 +37,7 @@ def room_for_repeated(document: Document, size: int) -> int:
     return clear(document.slots, repeated) if repeated > 0 else -1
 
 
-@inlined
+@borrowing
 def top_gram(document: Document, size: int) -> tuple[int, int]:
     """Where the most frequent n-gram begins (of several the first), and how often it occurs."""
     grams, counts = document.grams, document.counts
@@ -54,7 +54,7 @@ def top_gram(document: Document, size: int) -> tuple[int, int]:
     return top, most
 
 
-@inlined
+@borrowing
 def characters_said_again(document: Document, size: int) -> int:
     """The characters in n-grams that occurred before, each word counted once.
 

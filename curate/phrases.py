@@ -10,7 +10,7 @@ import numpy as np
 
 from curate.column import Bytes
 from curate.eight import ONES, eight, same
-from curate.kernel import inlined
+from curate.kernel import borrowing
 
 _K = 107  # also the three bytes of the Kelvin sign, U+212A
 _1, _2, _3 = (np.uint64(place) for place in range(1, 4))
@@ -18,7 +18,7 @@ _LOWER, _FACTOR, _SHIFT = np.uint32(0x20202020), np.uint32(2654435761), np.uint3
 _CASE, _8 = np.uint64(0x20) * ONES, np.uint64(8)
 
 
-@inlined
+@borrowing
 def letter_end(text: Bytes, at: int, end: int, letter: int) -> int:
     """Where this letter ends if it begins here; else -1."""
     if at >= end:
@@ -31,7 +31,7 @@ def letter_end(text: Bytes, at: int, end: int, letter: int) -> int:
     return -1
 
 
-@inlined
+@borrowing
 def letter_start(text: Bytes, start: int, at: int, letter: int) -> int:
     """Where this letter begins if it ends here; else -1."""
     if at <= start:
@@ -44,7 +44,7 @@ def letter_start(text: Bytes, start: int, at: int, letter: int) -> int:
     return -1
 
 
-@inlined
+@borrowing
 def phrase_end(text: Bytes, at: int, end: int, phrase: Bytes) -> int:
     """Where this phrase ends if it begins here; else -1."""
     place = 0
@@ -54,7 +54,7 @@ def phrase_end(text: Bytes, at: int, end: int, phrase: Bytes) -> int:
     return at
 
 
-@inlined
+@borrowing
 def phrase_start(text: Bytes, start: int, at: int, phrase: Bytes) -> int:
     """Where this phrase begins if it ends here; else -1."""
     place = len(phrase)
@@ -64,7 +64,7 @@ def phrase_start(text: Bytes, start: int, at: int, phrase: Bytes) -> int:
     return at
 
 
-@inlined
+@borrowing
 def may_hold_pair(text: Bytes, at: int, one: int, other: int) -> bool:
     """Whether these two letters may be in a row in the eight bytes from here, which must be there.
 
@@ -112,7 +112,7 @@ def _phrases_with(place: int, listed: list[bytes]) -> Any:
     return table
 
 
-@inlined
+@borrowing
 def _window(text: Bytes, at: int) -> int:
     """A number below 4096 for the four bytes from here, which must be there, in lower case."""
     place = np.uint64(at)
@@ -125,7 +125,7 @@ def _window(text: Bytes, at: int) -> int:
     return int(np.uint32((four | _LOWER) * _FACTOR) >> _SHIFT)
 
 
-@inlined
+@borrowing
 def _phrases_at(text: Bytes, at: int, end: int, listed: Phrases, kelvin: bool) -> int:
     """Which of the phrases begin here, as bits."""
     found, phrase, possible = 0, 0, int(listed.first[text[at]] & listed.second[text[at + 1]])
@@ -139,7 +139,7 @@ def _phrases_at(text: Bytes, at: int, end: int, listed: Phrases, kelvin: bool) -
     return found
 
 
-@inlined
+@borrowing
 def phrases_in(text: Bytes, start: int, end: int, listed: Phrases, kelvin: bool) -> int:
     """Which of the phrases occur in this stretch, as bits; with a Kelvin sign for a k if so asked.
 

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from curate.column import Bytes
-from curate.kernel import inlined
+from curate.kernel import borrowing
 
 # As `str.isupper` of one character; as `islower` or `istitle` and not `isupper`; as `isalnum`;
 # as `isnumeric`; of category Nd, M and L.
@@ -40,7 +40,7 @@ def paged(every: Bytes) -> tuple[Any, Any]:
 _WHERE, _PROPERTIES = _tables(Path(__file__).with_name("properties.txt"))
 
 
-@inlined
+@borrowing
 def properties(code: int) -> int:
     """The properties of a character as bits; none for what is no code point (-1)."""
     if code < 0 or code > 0x10FFFF:  # F4 90 and up spell such numbers
@@ -48,7 +48,7 @@ def properties(code: int) -> int:
     return int(_PROPERTIES[int(_WHERE[code >> 7]) + (code & 127)])
 
 
-@inlined
+@borrowing
 def is_word(code: int) -> bool:
     """Whether regular expressions take it for part of a word: alphanumeric, or an underscore."""
     return code == 95 or properties(code) & ALPHANUMERIC != 0

@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from curate.column import Bytes, Offsets, View, frozen
-from curate.kernel import helper, inlined
+from curate.kernel import borrowing, helper
 from curate.properties import CASED, properties
 from curate.utf8 import code_point
 
@@ -112,13 +112,13 @@ def _sigma(text: Bytes, at: int, previous: int, table: Mapping) -> int:
     return table.final if after == _UNCASED and before == _IS_CASED else 0
 
 
-@inlined
+@borrowing
 def _size(code: int) -> int:
     """How many bytes a character has; 1 for a byte that begins none."""
     return 1 + (code >= 0x80) + (code >= 0x800) + (code >= 0x10000)
 
 
-@inlined
+@borrowing
 def _copied(source: Bytes, start: int, end: int, out: Bytes, to: int) -> int:
     for place in range(start, end):
         out[to + place - start] = source[place]

@@ -9,7 +9,7 @@ import numpy as np
 
 from curate.column import Bytes
 from curate.eight import HIGH, ONES, below, eight, first, same, zeros
-from curate.kernel import helper, inlined
+from curate.kernel import borrowing, helper
 from curate.utf8 import break_size, code_point, may_be_space, space_size, starts_character
 
 _NO_END, _SOFT_END, _WIDE_END, _CLOSER = 0, 1, 2, 3
@@ -43,7 +43,7 @@ def _next_state(state: int, role: int) -> int:
     return _INSIDE
 
 
-@inlined
+@borrowing
 def _matter(found: np.uint64) -> np.uint64:
     """The mask of the bytes that can end a sentence or its line, or begin a character that does."""
     ends = same(found, np.uint64(46)) | same(found, np.uint64(63)) | same(found, np.uint64(33))
@@ -54,7 +54,7 @@ def _matter(found: np.uint64) -> np.uint64:
     return np.uint64(ends)
 
 
-@inlined
+@borrowing
 def sentence_count(text: Bytes, start: int, end: int) -> int:
     """How many sentences this stretch has; a line break, as `str.splitlines` sees it, ends one."""
     count, state, at = 0, _BETWEEN, start

@@ -7,7 +7,7 @@ import numpy as np
 
 from curate.column import Bytes, Offsets, View, view
 from curate.index import WordPlaces, index
-from curate.kernel import Index, helper, inlined
+from curate.kernel import Index, borrowing, helper
 from curate.properties import paged
 from curate.rewrite import lowered
 from curate.schema import LANGUAGE, Batch
@@ -27,14 +27,14 @@ _CHINESE = "zh"
 _WHERE, _SPECIAL = _tables(Path(__file__).with_name("special.txt"))
 
 
-@inlined
+@borrowing
 def is_special(code: int) -> bool:
     """Whether a character is a digit, punctuation, white space, an emoji or listed by ROOTS."""
     known = code if code >= 0 else 65  # what is no code point is as special as an A
     return bool(_SPECIAL[int(_WHERE[known >> 7]) + (known & 127)])
 
 
-@inlined
+@borrowing
 def is_separator(byte: int) -> bool:
     """Whether ROOTS separates words by it: a space, a newline or a tab."""
     return byte == 32 or byte == 10 or byte == 9

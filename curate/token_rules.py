@@ -11,7 +11,7 @@ import numpy as np
 
 from curate.column import Bytes
 from curate.hashing import hash_bytes, hash_word
-from curate.kernel import borrowing, inlined
+from curate.kernel import borrowing
 from curate.properties import paged
 from curate.utf8 import code_point
 
@@ -73,7 +73,7 @@ def _pairs(which: int, *more: str) -> Any:
     return table
 
 
-@inlined
+@borrowing
 def kind(code: int) -> int:
     """What a character is to the rules, as bits; nothing for what is no character (-1)."""
     if code < 0:
@@ -81,7 +81,7 @@ def kind(code: int) -> int:
     return int(_KINDS[int(_WHERE[code >> 7]) + (code & 127)])
 
 
-@inlined
+@borrowing
 def next_character(text: Bytes, at: int, end: int) -> int:
     """Where the character behind the one here begins."""
     at += 1
@@ -90,7 +90,7 @@ def next_character(text: Bytes, at: int, end: int) -> int:
     return at
 
 
-@inlined
+@borrowing
 def last_character(text: Bytes, start: int, end: int) -> int:
     """Where the last character of this stretch begins."""
     at = end - 1
@@ -104,19 +104,19 @@ def _wide(text: Bytes, at: int, end: int) -> int:
     return code_point(text, at, end)
 
 
-@inlined
+@borrowing
 def code_at(text: Bytes, at: int, end: int) -> int:
     """The code point of the character that begins here, as utf8.code_point has it."""
     return int(text[at]) if text[at] < 0x80 else int(_wide(text, at, end))
 
 
-@inlined
+@borrowing
 def is_digit(byte: int) -> bool:
     """Whether it is one of 0 to 9."""
     return 48 <= byte <= 57
 
 
-@inlined
+@borrowing
 def _dollar_size(text: Bytes, at: int, end: int) -> int:
     """The size of A$, C$ or US$ here, or 0."""
     first = text[at]
@@ -130,13 +130,13 @@ _FIRST_BYTES, _LAST_BYTES = _first_bytes(), _last_bytes()
 _PREFIX_PAIRS, _SUFFIX_PAIRS, _INFIX_PAIRS = _pairs(PREFIX), _pairs(SUFFIX), _pairs(INFIX, *"–—")
 
 
-@inlined
+@borrowing
 def _pair(text: Bytes, at: int, end: int) -> int:
     """Six bits each of this byte and the next, for the tables of wide characters."""
     return (int(text[at]) & 63) << 6 | (int(text[at + 1]) & 63 if at + 1 < end else 0)
 
 
-@inlined
+@borrowing
 def may_have_prefix(text: Bytes, at: int, end: int) -> int:
     """What the first bytes of a stretch say about a prefix: NO_SIGN, ONE_BYTE or ASK."""
     says = int(_FIRST_BYTES[text[at]])
@@ -147,13 +147,13 @@ def may_have_prefix(text: Bytes, at: int, end: int) -> int:
     return says
 
 
-@inlined
+@borrowing
 def _may_have_wide_suffix(text: Bytes, start: int, end: int, with_digits: bool) -> int:
     at = last_character(text, start, end)
     return ASK if with_digits or _SUFFIX_PAIRS[_pair(text, at, end)] > 0 else NO_SIGN
 
 
-@inlined
+@borrowing
 def may_have_suffix(text: Bytes, start: int, end: int, with_digits: bool) -> int:
     """What the last bytes of a stretch say about a suffix: NO_SIGN, ONE_BYTE or ASK."""
     says = int(_LAST_BYTES[text[end - 1]])
@@ -250,7 +250,7 @@ def suffix_size(text: Bytes, start: int, end: int, with_digits: bool) -> int:
     return max(size, int(_unit_size(text, start, end))) if with_digits else size
 
 
-@inlined
+@borrowing
 def _hyphens(text: Bytes, at: int, end: int) -> int:
     """The size of the hyphens here, as one infix: - -- --- – — —— or ~, or 0."""
     first = text[at]
@@ -271,12 +271,12 @@ def _hyphens(text: Bytes, at: int, end: int) -> int:
     return 6 if double else 3
 
 
-@inlined
+@borrowing
 def _is_letter_at(text: Bytes, at: int, end: int) -> bool:
     return at < end and kind(code_at(text, at, end)) & LETTER != 0
 
 
-@inlined
+@borrowing
 def _is_letter_or_digit(code: int) -> bool:
     return kind(code) & LETTER != 0 or is_digit(code)
 
@@ -285,7 +285,7 @@ def _is_letter_or_digit(code: int) -> bool:
 _INFIX_BYTES = np.array([chr(byte) in "+-*^,:<=>/.~" or byte >= 0x80 for byte in range(256)])
 
 
-@inlined
+@borrowing
 def may_have_infix(text: Bytes, at: int, end: int) -> bool:
     """Whether an infix may begin here."""
     byte = text[at]

@@ -12,7 +12,7 @@ import numpy as np
 
 from curate.column import Bytes, Offsets, View
 from curate.index import WordPlaces
-from curate.kernel import borrowing, inlined
+from curate.kernel import borrowing
 from curate.properties import paged
 from curate.token_rules import next_character
 from curate.tokens import token_places
@@ -35,7 +35,7 @@ def _tables() -> tuple[Any, Any]:
 _WHERE, _KINDS = _tables()
 
 
-@inlined
+@borrowing
 def _kind(code: int) -> int:
     return int(_KINDS[int(_WHERE[code >> 7]) + (code & 127)]) if code >= 0 else 0
 
@@ -56,7 +56,7 @@ def _role(text: Bytes, start: int, end: int) -> int:
     return kinds & _PUNCTUATION
 
 
-@inlined
+@borrowing
 def _is_token(text: Bytes, start: int, end: int) -> bool:
     """Whether a gap before a token, or behind the last, is more than one space."""
     return end > start and not (end == start + 1 and text[start] == 32)

@@ -5,19 +5,19 @@ scheme? user@? (IPv4 address or host names and a top-level domain) :port? path?
 """
 
 from curate.column import Bytes
-from curate.kernel import borrowing, inlined
+from curate.kernel import borrowing
 from curate.properties import DIGIT, is_word, properties
 from curate.token_rules import LOWER, code_at, is_digit, kind, next_character
 
 
-@inlined
+@borrowing
 def _is_name_character(code: int) -> bool:
     """What a host name may begin and end with."""
     letter = 97 <= (code | 32) <= 122 and code < 128
     return letter or 0xA1 <= code <= 0xFFFF or is_digit(code)
 
 
-@inlined
+@borrowing
 def _is_decimal(code: int) -> bool:
     return properties(code) & DIGIT != 0
 
@@ -78,7 +78,7 @@ def _octet(text: Bytes, at: int, end: int) -> tuple[int, int, int]:
     return digits, value, at
 
 
-@inlined
+@borrowing
 def _is_octet(digits: int, value: int, place: int) -> bool:
     """Whether this is a part of an address; values have 16 as their base, not 10.
 
@@ -97,7 +97,7 @@ def _is_octet(digits: int, value: int, place: int) -> bool:
     return middle <= 4 or (middle == 5 and last <= (4 if place == 3 else 5))
 
 
-@inlined
+@borrowing
 def _is_private(first: int, second: int, digits: int) -> bool:
     """Whether the pattern leaves out addresses that begin so; values have 16 as their base."""
     if first == 0x10 or first == 0x127:

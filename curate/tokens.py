@@ -15,7 +15,7 @@ from curate.column import Bytes, Offsets, View, view
 from curate.hashing import hash_bytes, hash_word
 from curate.index import WordPlaces, index
 from curate.joined import with_joined_grams
-from curate.kernel import Index, borrowing, inlined
+from curate.kernel import Index, borrowing
 from curate.schema import Batch
 from curate.token_rules import (
     ONE_BYTE,
@@ -132,7 +132,7 @@ def _exception(text: Bytes, start: int, end: int) -> int:
     return int(_find_word(text, start, end))
 
 
-@inlined
+@borrowing
 def _add(tokens: _Tokens, count: int, start: int, end: int) -> int:
     tokens.starts[count] = start
     tokens.ends[count] = end
@@ -309,7 +309,7 @@ def _is_whole(tokens: _Tokens, token: int, size: int) -> bool:
     return True
 
 
-@inlined
+@borrowing
 def _size(pattern: int) -> int:
     return int(_PIECES[pattern + 1] - _PIECES[pattern]) if pattern >= 0 else 0
 

@@ -13,7 +13,7 @@ import numpy as np
 
 from curate.column import Bytes, Offsets, View, view
 from curate.index import WordPlaces, index
-from curate.kernel import Index, helper, inlined
+from curate.kernel import Index, borrowing, helper
 from curate.schema import Batch
 from curate.utf8 import code_point
 from curate.word_break import ALPHABETIC, ALPHANUMERIC, KINDS, NUMERIC, PICTOGRAPHIC, entry
@@ -57,7 +57,7 @@ _ENTRIES = np.array([entry(code) if code < 128 else 0 for code in range(256)], n
 _IS_PLAIN = np.isin(_ENTRIES >> 8, (_LETTER, _NUMBER, _EXTENDER))
 
 
-@inlined
+@borrowing
 def _piece(text: Bytes, at: int, end: int, by_first: bool) -> tuple[int, int, int, int]:
     """The next character, or run of ASCII letters and digits, which always join.
 
@@ -82,13 +82,13 @@ def _piece(text: Bytes, at: int, end: int, by_first: bool) -> tuple[int, int, in
     return one, 0 if by_first else one & 0xFF, one >> 8, at + size
 
 
-@inlined
+@borrowing
 def _is_mark(kind: int, before: int) -> bool:
     """Whether this kind belongs to the character before it (WB4)."""
     return _EXTEND <= kind <= _FORMAT and before != _NOTHING and not _CR <= before <= _NEWLINE
 
 
-@inlined
+@borrowing
 def _joined(before: int, joiner: bool, bare: bool, one: int) -> bool:
     """Whether no boundary parts this character from the one before."""
     if joiner and one & PICTOGRAPHIC:  # WB3c
@@ -96,7 +96,7 @@ def _joined(before: int, joiner: bool, bare: bool, one: int) -> bool:
     return bool(_JOINS[before, one >> 8]) and (bare or before != _SPACE)
 
 
-@inlined
+@borrowing
 def _close(places: Places, count: int, start: int, end: int, is_word: int) -> int:
     """Write a segment that ends here, if it is a word; how many words there are then."""
     places[0][count] = start
@@ -150,7 +150,7 @@ def _cut(text: Bytes, places: Places, count: int, by_first: bool) -> int:
 _SEPARATORS = np.isin(np.arange(256), list(b" \n\r\t\v\f\0"))
 
 
-@inlined
+@borrowing
 def fasttext_word_count(text: Bytes) -> int:
     """Tokens of `fasttext`, parted by ASCII space and NUL, that begin with a letter or digit."""
     words, inside, end = 0, False, len(text)

@@ -10,7 +10,7 @@ import numpy as np
 
 from curate.column import Bytes
 from curate.eight import HIGH, below, eight, first, same
-from curate.kernel import helper, inlined
+from curate.kernel import borrowing, helper
 
 
 def _ranges(path: Path) -> Any:
@@ -24,13 +24,13 @@ def _ranges(path: Path) -> Any:
 _FIRST, _LAST = _ranges(Path(__file__).with_name("letters.txt"))
 
 
-@inlined
+@borrowing
 def starts_character(byte: int) -> bool:
     """Whether a character begins with this byte: all do but continuation bytes."""
     return (byte & 0xC0) != 0x80
 
 
-@inlined
+@borrowing
 def may_be_space(byte: int) -> bool:
     """Whether white space may begin with this byte; ask this before `space_size` in hot loops.
 
@@ -39,7 +39,7 @@ def may_be_space(byte: int) -> bool:
     return (byte <= 32) | (byte == 0xC2) | ((byte >= 0xE1) & (byte <= 0xE3))
 
 
-@inlined
+@borrowing
 def may_break(byte: int) -> bool:
     """Whether a line break may begin with this byte; ask this before `break_size` in hot loops."""
     return ((byte >= 10) & (byte <= 30)) | (byte == 0xC2) | (byte == 0xE2)
@@ -61,7 +61,7 @@ def _space_size(first: int, second: int, third: int) -> int:
     return 3 if first == 0xE3 and second == 0x80 and third == 0x80 else 0  # U+3000
 
 
-@inlined
+@borrowing
 def space_size(text: Bytes, at: int, end: int) -> int:
     """How many bytes the white space character has that begins here; 0 where none begins."""
     if text[at] == 32 or text[at] == 10:  # nearly always
@@ -72,7 +72,7 @@ def space_size(text: Bytes, at: int, end: int) -> int:
     return size
 
 
-@inlined
+@borrowing
 def skip_space(text: Bytes, at: int, end: int) -> int:
     """Where the white space that begins here ends."""
     while at < end and may_be_space(text[at]):
@@ -83,7 +83,7 @@ def skip_space(text: Bytes, at: int, end: int) -> int:
     return at
 
 
-@inlined
+@borrowing
 def skip_space_back(text: Bytes, start: int, end: int) -> int:
     """Where the white space that ends here begins."""
     while start < end:
@@ -108,7 +108,7 @@ def _break_size(first: int, second: int, third: int) -> int:
     return 3 if separator else 0
 
 
-@inlined
+@borrowing
 def break_size(text: Bytes, at: int, end: int) -> int:
     """How many bytes the line break has that begins here, as `str.splitlines` sees it; or 0."""
     second = int(text[at + 1]) if at + 1 < end else 0
@@ -117,7 +117,7 @@ def break_size(text: Bytes, at: int, end: int) -> int:
     return size
 
 
-@inlined
+@borrowing
 def breaks(text: Bytes, at: int, end: int) -> int:
     """How many line breaks begin in this stretch."""
     count = 0
@@ -128,7 +128,7 @@ def breaks(text: Bytes, at: int, end: int) -> int:
     return count
 
 
-@inlined
+@borrowing
 def ends_with_break(text: Bytes) -> bool:
     """Whether the text ends with a line break, so that no line follows it."""
     end = len(text)
@@ -138,7 +138,7 @@ def ends_with_break(text: Bytes) -> bool:
     return found
 
 
-@inlined
+@borrowing
 def _may_break(found: np.uint64) -> np.uint64:
     """The mask of the bytes with which a line break may begin, and of a few others."""
     breaks = below(found, np.uint64(31))
@@ -147,7 +147,7 @@ def _may_break(found: np.uint64) -> np.uint64:
     return np.uint64(breaks)
 
 
-@inlined
+@borrowing
 def line_end(text: Bytes, at: int, end: int) -> int:
     """Where the line that begins here ends, as `str.splitlines` cuts it."""
     is_inside = True
@@ -164,7 +164,7 @@ def line_end(text: Bytes, at: int, end: int) -> int:
     return at
 
 
-@inlined
+@borrowing
 def characters(text: Bytes, start: int, end: int) -> int:
     """How many characters begin in this stretch."""
     count = 0
@@ -173,7 +173,7 @@ def characters(text: Bytes, start: int, end: int) -> int:
     return count
 
 
-@inlined
+@borrowing
 def code_point(text: Bytes, at: int, end: int) -> int:
     """The code point of the character that begins here; -1 for a byte that begins none."""
     first = int(text[at])
@@ -190,7 +190,7 @@ def code_point(text: Bytes, at: int, end: int) -> int:
     return code
 
 
-@inlined
+@borrowing
 def last_code_point(text: Bytes, start: int, end: int) -> int:
     """The code point of the last character of this stretch; -1 where there is none."""
     at = end - 1

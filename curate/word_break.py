@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from curate.kernel import inlined
+from curate.kernel import borrowing
 
 KINDS = (
     *("Other", "CR", "LF", "Newline", "Extend", "ZWJ", "Format", "Regional_Indicator"),
@@ -43,7 +43,7 @@ def _tables(path: Path) -> tuple[Any, Any]:
 _STARTS, _ENTRIES = _tables(Path(__file__).with_name("word_break.txt"))
 
 
-@inlined
+@borrowing
 def entry(code: int) -> int:
     """Kind (of KINDS) << 8 | properties of a code point; 0 for what is none."""
     if code < 0 or code > _LAST:

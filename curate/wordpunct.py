@@ -6,7 +6,7 @@ import numpy as np
 
 from curate.column import Bytes, Offsets, View, frozen, view
 from curate.index import WordPlaces, index
-from curate.kernel import Index, helper, inlined
+from curate.kernel import Index, borrowing, helper
 from curate.properties import is_word
 from curate.schema import Batch
 from curate.utf8 import code_point, may_be_space, space_size
@@ -26,7 +26,7 @@ def _kinds() -> Any:
 _KINDS = _kinds()
 
 
-@inlined
+@borrowing
 def _wide_kind(text: Bytes, at: int, end: int) -> tuple[int, int]:
     """What a character is that is not ASCII, and how many bytes it has."""
     size = space_size(text, at, end) if may_be_space(text[at]) else 0

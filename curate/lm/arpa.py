@@ -6,11 +6,11 @@ import numpy as np
 import pyarrow as pa
 
 from curate.column import Bytes, Positions, View, view
-from curate.kernel import helper, inlined
+from curate.kernel import borrowing, helper
 from curate.lm.rows import PAYLOAD, Floats, Rows
 
 
-@inlined
+@borrowing
 def copied(source: Bytes, start: int, end: int, out: Bytes, at: int) -> int:
     """Copy a stretch of bytes; where its copy ends."""
     for place in range(start, end):

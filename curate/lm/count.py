@@ -13,7 +13,7 @@ import pyarrow as pa
 
 from curate.column import Bytes, Hashes, Offsets, Positions, View, view
 from curate.hashing import hash_bytes, hash_word
-from curate.kernel import helper, inlined
+from curate.kernel import borrowing, helper
 from curate.lm.adjust import BEGIN, END, UNKNOWN
 from curate.lm.rows import PAYLOAD, Rows, Sorter
 
@@ -33,7 +33,7 @@ class Table(NamedTuple):
     counts: Positions  # words, and how often a special one was met
 
 
-@inlined
+@borrowing
 def parts(byte: int) -> bool:
     """Whether KenLM parts words here."""
     return byte == 32 or 9 <= byte <= 13 or byte == 0

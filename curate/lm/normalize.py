@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 
 from curate.column import Bytes, Offsets, Positions, View, frozen, view
 from curate.errors import RecipeError
-from curate.kernel import helper, inlined
+from curate.kernel import borrowing, helper
 from curate.utf8 import skip_space, skip_space_back
 
 Numbers32 = NDArray[np.int32]
@@ -121,7 +121,7 @@ def table(way: str) -> Table:
     return Table(frozen(blocks), frozen(used), frozen(starts), frozen(letters))
 
 
-@inlined
+@borrowing
 def _size(first: int, second: int) -> int:
     """How many bytes a character has that begins so; 1 for a byte that begins none."""
     if first < 0xC2 or first > 0xF4:
@@ -136,7 +136,7 @@ def _size(first: int, second: int) -> int:
     return 3 if first < 0xF0 else 4
 
 
-@inlined
+@borrowing
 def _character(text: Bytes, at: int, end: int) -> tuple[int, int]:
     """The code point that begins here and its size; -1 and 1 for a byte that is no UTF-8."""
     first = int(text[at])
@@ -154,7 +154,7 @@ def _character(text: Bytes, at: int, end: int) -> tuple[int, int]:
     return code, size
 
 
-@inlined
+@borrowing
 def _copied(source: Bytes, start: int, end: int, out: Bytes, filled: int) -> int:
     """Copy a stretch of bytes; where its copy ends."""
     for place in range(start, end):
