@@ -3,7 +3,7 @@
 To it "ab c" is "a bc". So n-grams are compared as stretches of the words written side by side.
 """
 
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -135,7 +135,8 @@ def _copy(old: Grams, grams: Grams, last: int) -> int:
 @borrowing
 def _join(index: Index, grams: Grams, joined: _Joined) -> None:
     data, offsets = index.text
-    last, step = np.int64(0), LONGEST_REPEAT + 1
+    step = LONGEST_REPEAT + 1
+    last: Any = np.int64(0)  # one type, so that its callees are compiled once
     for row in range(len(offsets) - 1):
         text = data[offsets[row] : offsets[row + 1]]
         old = index.grams.ends[step * row : step * row + step]

@@ -351,12 +351,14 @@ def _merged(text: Bytes, tokens: _Tokens, first: int, end: int) -> int:
         pieces.starts[place] = tokens.starts[first + place]
         pieces.ends[place] = tokens.ends[first + place]
     for place in range(last):
-        spelled[place] = _spelled(text, pieces, np.int64(place), last)
-    token, count = np.int64(0), first
+        here: Any = np.int64(place)  # one type, so that its callees are compiled once
+        spelled[place] = _spelled(text, pieces, here, last)
+    token: Any = np.int64(0)
+    count = first
     while token < last:
         size, pattern = _size(spelled[token]), np.int64(spelled[token])
         if pattern >= 0 and _is_whole(pieces, token, size) and not _is_covered(spelled, token):
-            start = np.int64(pieces.starts[token])
+            start: Any = np.int64(pieces.starts[token])
             count = _add_exception(tokens, count, start, _SPELLS[pattern])
             token += size
         else:
@@ -395,7 +397,8 @@ def cut_text(text: Bytes, tokens: _Tokens, first: int) -> int:
 def _cut(texts: View, tokens: _Tokens, offsets: Offsets) -> None:
     for row in range(len(offsets) - 1):
         text = texts.data[texts.offsets[row] : texts.offsets[row + 1]]
-        offsets[row + 1] = cut_text(text, tokens, np.int64(offsets[row]))
+        first: Any = np.int64(offsets[row])
+        offsets[row + 1] = cut_text(text, tokens, first)
 
 
 def token_places(texts: View) -> WordPlaces:

@@ -8,7 +8,7 @@ fixed seed, ours of our 64-bit hash, so that other words meet in one, and its co
 
 import json
 import math
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -98,13 +98,19 @@ class Corpora:
 def weights(counts: Positions) -> Numbers:
     """What each bucket weighs, from counts of the target and of the source."""
     shares = counts / counts.sum(axis=1, keepdims=True)
-    logs = np.log(shares + SMALLEST)
-    return frozen(np.asarray(logs[0] - logs[1], np.float64))
+    target, source = (np.array(_logarithms(row), np.float64) for row in shares + SMALLEST)
+    return frozen(target - source)
 
 
 def _log_poisson(lengths: Numbers, mean: float) -> Numbers:
     exponents = xlogy(lengths, mean) - gammaln(lengths + 1.0) - mean
-    return np.asarray(np.log(np.exp(exponents) + SMALLEST), np.float64)
+    likely = [math.exp(exponent) + SMALLEST for exponent in exponents.tolist()]
+    return np.array(_logarithms(likely), np.float64)
+
+
+def _logarithms(numbers: Iterable[float]) -> list[float]:
+    """Natural logarithms; NumPy's differ in the last bit where there is AVX-512."""
+    return [math.log(number) for number in numbers]
 
 
 @dataclass(frozen=True)

@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from curate.kernel import helper, inlined
+from curate.kernel import borrowing, helper
 
 # As `pretokenize` writes a piece: kernels read constants of their own file only.
 LOW, HIGH, BEGIN, HASHED = range(4)
@@ -26,13 +26,13 @@ KEPT_TOKENS = 27  # nor are pieces of more tokens
 SHORT = 48  # bytes of a piece up to which looking for the best pair beats keeping a heap
 
 
-@inlined
+@borrowing
 def length_of(high: Any) -> Any:
     """How many bytes a piece has."""
     return np.int64(high & LENGTH) if high >= LONG else np.int64(high >> np.uint64(56))
 
 
-@inlined
+@borrowing
 def merge_of(merges: Any, left: Any, right: Any) -> Any:
     """Rank (upper half, lower is better) and token of a pair, or NONE."""
     # Most pairs are no merge, and a byte of their hash tells: the tags of 100,000 merges fit a
@@ -91,7 +91,7 @@ def enter_tokens(pieces: Any, numbers: Any, slots: Any) -> None:
         slots[at, HASHED] = np.uint64(numbers[k])
 
 
-@inlined
+@borrowing
 def whole_token(text: Any, piece: Any, whole: Any) -> Any:
     """The token that is this piece, or -1."""
     spelling, slots = whole
@@ -111,7 +111,7 @@ def whole_token(text: Any, piece: Any, whole: Any) -> Any:
     return np.int64(-1)
 
 
-@inlined
+@borrowing
 def merge_best(merges: Any, out: Any, span: Any, best: Any) -> None:
     """Make one token of the best pair, move the others up, and look at the two new pairs."""
     _, count, position, values = span
@@ -254,7 +254,7 @@ def merged(text: Any, piece: Any, model: Any, out: Any, place: Any) -> Any:
     return merge_long(text, letters, table, out, (begin, length, position, values))
 
 
-@inlined
+@borrowing
 def is_kept(text: Any, spellings: Any, at: Any, begin: Any, high: Any) -> Any:
     """Whether the piece of more than 15 bytes in a slot is this one."""
     for k in range(np.int64(high & LENGTH)):  # noqa: SIM110  # generators are slow in kernels
@@ -263,7 +263,7 @@ def is_kept(text: Any, spellings: Any, at: Any, begin: Any, high: Any) -> Any:
     return True
 
 
-@inlined
+@borrowing
 def keep(text: Any, piece: Any, cache: Any, out: Any, span: Any) -> None:
     """Put a piece into its first slot; what was there moves to the second, whose piece goes."""
     slots, fields, spellings = cache

@@ -26,7 +26,7 @@ from curate.lm.rows import (
     suffix_order,
 )
 from curate.lm.sentences import Wording
-from curate.lm.smooth import backoffs, interpolated, shares, unigrams
+from curate.lm.smooth import backoffs, interpolated, logarithms, shares, unigrams
 
 MAX_ORDER = 6  # of KenLM as its wheel is compiled
 MIB = 1 << 20
@@ -174,8 +174,8 @@ class Model:
                         values = interpolated(rows, below)
                     if np.isnan(values).any():
                         raise LawError("an n-gram is in the model, but not without its first word")
-                    logarithms = np.minimum(np.log10(values), np.float32(0))
-                    arpa.write(rows, logarithms, backoffs(rows, contexts) if contexts else None)
+                    written = np.minimum(logarithms(values), np.float32(0))
+                    arpa.write(rows, written, backoffs(rows, contexts) if contexts else None)
                     if 1 < n < order:
                         rows.view(np.float32)[:, n] = values
                         rows.tofile(file)

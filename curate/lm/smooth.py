@@ -5,6 +5,7 @@ what the discounts left, the probability without its first word. Sums are of 32 
 order. (Heafield et al. 2013; KenLM, lm/builder/initial_probabilities.cc and interpolate.cc.)
 """
 
+import math
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -147,4 +148,20 @@ def backoffs(rows: Rows, contexts: Lookup | None) -> Floats:
         return np.zeros(len(rows), np.float32)
     weights = contexts.values(rows, 0)
     weights[np.isnan(weights)] = 1
-    return np.log10(weights)
+    return logarithms(weights)
+
+
+def logarithms(values: Floats) -> Floats:
+    """To base ten, each as C's log10f has it, so that a model does not depend on the processor.
+
+    NumPy's differ in the last digit that is written where there is AVX-512.
+    """
+    found = np.empty_like(values)
+    _enter_logarithms(np.ascontiguousarray(values), found)
+    return found
+
+
+@helper
+def _enter_logarithms(values: Floats, found: Floats) -> None:
+    for place in range(len(values)):
+        found[place] = math.log10(values[place]) if values[place] > 0 else -math.inf
