@@ -7,6 +7,8 @@ PYTHON ?= $(shell for python in python3.13 python3.12 python3.11 python3; do \
 	"$$python" -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null \
 	&& echo "$$python" && break; done)
 PAGES ?= 0
+# Kernels of one file of tests are compiled by one process; more than four would wait for each other.
+TESTS := $(BIN)/python -m pytest -q --numprocesses auto --maxprocesses 4 --dist loadfile
 UV ?= uv
 
 .DEFAULT_GOAL := help
@@ -24,10 +26,10 @@ demo: $(VENV)/.train $(VENV)/.lid.176 ## from real pages to a trained model, in 
 	@$(BIN)/curate run pipelines/demo.yaml --input 'demo/crawl/*.warc.gz' --output demo/output
 
 test: $(VENV)/.train $(VENV)/.lid.176 ## run all tests, kernels compiled
-	@$(BIN)/python -m pytest -q $(PYTEST)
+	@$(TESTS) $(PYTEST)
 
 test-plain: $(VENV)/.train $(VENV)/.lid.176 ## run the tests of the kernels as plain Python
-	@NUMBA_DISABLE_JIT=1 $(BIN)/python -m pytest -q -m "not ray and not slow" \
+	@NUMBA_DISABLE_JIT=1 $(TESTS) -m "not ray and not slow" \
 		tests/filters tests/dedup tests/lm $(PYTEST)
 
 check: $(VENV)/.core ## lint, format check and strict types
