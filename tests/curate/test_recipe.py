@@ -79,6 +79,10 @@ ERRORS = [
     ("train: {steps: 1}", "needs token shards"),
     ("stages: [exact.Exact, html.Extract]", r"stages\[0\]: exact.Exact needs text; put html"),
     ("stages: [html.Extract, html.Extract]", "the text is there already"),
+    (
+        "stages: [html.Extract, filter: {words: {de: normalised}, signals: [gopher.word_count]}]",
+        "words: normalised are those of a copy of the text, so not by language; choose it for all",
+    ),
     ("tokenizer: {}", "tokenizer needs text"),
 ]
 
