@@ -107,7 +107,8 @@ class Identify:
             batch = mark(batch, unwanted, "language.unwanted", value=scores)
         low = np.full(batch.num_rows, self.low)
         for language, bound in self.by_language.items():
-            low[pc.equal(languages, language).to_numpy(zero_copy_only=False)] = bound
+            own = pc.fill_null(pc.equal(languages, language), False)
+            low[own.to_numpy(zero_copy_only=False)] = bound
         # Not "below", so that NaN is dropped as well.
         batch = mark(batch, ~(scores >= low), "language.score", value=scores, bound=low)
         if not self.lines:
