@@ -61,6 +61,10 @@ def _filter(decision: Decision, index: int, signals: tuple[Signal, ...]) -> None
         for signal in signals:
             if signal.by_language is None and math.isinf(signal.low) and math.isinf(signal.high):
                 continue  # only measured
+            if signal.by_language is not None and _otherwise_told(decision, index):
+                everything = np.ones(part.end - part.start, np.bool_)
+                fates.doubt(part.rows, everything, _other_language(index))
+                continue
             numbers, known = reader.numbers(signal.name, stage.signals[signal.name], stage.text)
             bounds, told = _bounds(signal, reader, len(known))
             broken = known & told & ~signal.keeps(numbers, bounds)
@@ -69,6 +73,17 @@ def _filter(decision: Decision, index: int, signals: tuple[Signal, ...]) -> None
             open_ = ~told | ~known & (np.isfinite(bounds[0]) | np.isfinite(bounds[1]))
             for missing, unknown in _why(decision, index, signal.name, part, open_):
                 fates.doubt(part.rows, unknown, missing)
+
+
+def _otherwise_told(decision: Decision, index: int) -> bool:
+    """Whether the stored languages may be others than this stage would see."""
+    told = {stage.language_after for stage in decision.run.stages} - {""}
+    return not told <= {decision.stages[index].language}
+
+
+def _other_language(index: int) -> Missing:
+    why = "in the first run another stage told it, or told it of another text"
+    return Missing(index, schema.LANGUAGE, why, "this needs a run")
 
 
 def _bounds(signal: Signal, reader: Reader, rows: int) -> tuple[Pair, Mask]:
@@ -176,7 +191,7 @@ def _otherwise(decision: Decision, index: int, step: Step | None) -> None:
     if not alike:
         why = "the first run did not have this stage"
     elif any(first[place].settings == stage.settings for place in alike):
-        why = "in the first run this stage saw another text"
+        why = "in the first run this stage saw another text, or another language of it"
     else:
         why = "the first run had other settings here"
     missing = Missing(index, stage.name, why, "this needs a run")
@@ -190,7 +205,7 @@ def _judgeable(first: StageFacts, stage: StageFacts, judged_by: tuple[str, ...])
     def measuring(settings: dict[str, Any]) -> dict[str, Any]:
         return {key: value for key, value in settings.items() if key not in judged_by}
 
-    same_text = first.text == stage.text
+    same_text = first.text == stage.text and first.heard == stage.heard
     return same_text and measuring(first.settings) == measuring(stage.settings)
 
 

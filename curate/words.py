@@ -36,6 +36,8 @@ CUTS: dict[str, Cut] = {
 
 # The words of these lie in a copy of the text, so that their places mean nothing in another.
 COPIES = ("normalised", "stripped")
+# These cut some languages in another way, where a stage before told the language.
+HEARING = ("stripped",)
 
 
 @dataclass(frozen=True)

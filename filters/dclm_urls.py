@@ -10,7 +10,7 @@ import re
 from dataclasses import dataclass
 from functools import cache
 from importlib.resources import files
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 import pyarrow as pa
@@ -277,6 +277,8 @@ class Urls:
 
     always: bool = False  # URLs go from all texts, not only from those DCLM takes them from
     max_newlines: int = 2  # in a row; what is more goes
+
+    ignores_language: ClassVar = True
 
     def __call__(self, batch: Batch) -> Batch:
         column = batch.column(TEXT)

@@ -50,6 +50,8 @@ class Identify:
     low_lines: float = 0.0
 
     leaves_text: ClassVar = True
+    ignores_language: ClassVar = True
+    tells_language: ClassVar = True
     judged_by: ClassVar = ("keep", "low", "by_language", "low_lines")
 
     def __post_init__(self) -> None:

@@ -8,7 +8,7 @@ text is not stripped.
 """
 
 from dataclasses import dataclass
-from typing import Any, NamedTuple
+from typing import Any, ClassVar, NamedTuple
 
 import numpy as np
 import pyarrow as pa
@@ -286,6 +286,8 @@ class Newlines:
 
     most: int = 2
 
+    ignores_language: ClassVar = True
+
     def __call__(self, batch: Batch) -> Batch:
         return with_column(batch, TEXT, _shortened(batch.column(TEXT), self.most))
 
@@ -305,6 +307,8 @@ class Lines:
     phrases: bool = True  # "items in cart", "Read more..." at the end, "Sign-in" at the beginning
     max_removed: float = 0.05  # share of words
     max_newlines: int = 2  # in a row, in what is left
+
+    ignores_language: ClassVar = True
 
     def __call__(self, batch: Batch) -> Batch:
         column = batch.column(TEXT)

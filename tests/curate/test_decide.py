@@ -419,6 +419,35 @@ def test_languages_told_twice_of_the_same_text_are_the_same_numbers(ran, tmp_pat
     assert decision.fates.kept.sum() > 0
 
 
+def test_numbers_that_hang_on_the_language_are_not_taken_where_another_stage_told_it(ran, tmp_path):
+    language = "  - language.Identify: {low: 0.0}\n"
+    for judged in (
+        "  - filter: [badwords.count: {high: 0}]\n",
+        "  - filter: [roots.word_count: {low: 100}]\n",
+        "  - filter: [gopher.word_count: {low: 90, words: {en: unicode}}]\n",
+        "  - badwords.Drop\n",
+    ):
+        first = HEAD + language + judged
+        decision = other(ran(first), HEAD + judged + language)
+        assert decision.fates.kept.sum() == 0
+        text = first.replace("low: 0.0}", "low: 0.95}")
+        assert agree(other(ran(first), text), ran(text), tmp_path) == 0
+    alike = "  - filter: [gopher.word_count: {low: 90}]\n  - url.Blocked\n"
+    first, text = HEAD + language + alike, HEAD + alike + language
+    assert agree(other(ran(first), text), ran(text), tmp_path) == 0
+
+
+def test_bounds_by_language_are_not_those_of_a_language_that_was_told_otherwise(ran, tmp_path):
+    table = tmp_path / "bounds.tsv"
+    table.write_text("language\tgopher.word_count\nen\t400:\n")
+    by = f"  - filter:\n      by_language: {table}\n      signals: [gopher.word_count]\n"
+    language = "  - language.Identify: {low: 0.0}\n"
+    first = HEAD + language + "  - filter: [gopher.word_count]\n" + LINES + language
+    decision = other(ran(first), HEAD + language + by)
+    assert decision.fates.kept.sum() == 0
+    assert "language" in {missing.what for missing in decision.fates.missing}
+
+
 def test_the_documents_are_those_of_a_real_run(ran, tmp_path):
     strict = HEAD + QUALITY.replace("low: 50", "low: 300")
     decision = other(ran(HEAD + QUALITY), strict)
