@@ -313,6 +313,8 @@ def _best(decision: Decision, index: int, stage: Best) -> None:
     for part in run.parts:
         left = fates.left(part.rows)
         known = _known(decision, index, part, stage.column) & (fates.unknown[part.rows] == NONE)
+        if stage.by and not _same_writer(decision, index, stage.by):
+            known[:] = False
         unknown.append(left & ~known)
         open_ += int(unknown[-1].sum())
     if open_:
@@ -334,6 +336,14 @@ def _best(decision: Decision, index: int, stage: Best) -> None:
             _enter(fates, index, part, fates.left(part.rows), table)
 
 
+def _same_writer(decision: Decision, index: int, column: str) -> bool:
+    """Whether all that the first run wrote into a column is what this stage would find there."""
+    first = decision.run.stages
+    mine = [stage.written for stage in decision.stages[:index] if column in stage.columns]
+    its = [stage.written for stage in first if column in stage.columns]
+    return set(its) <= set(mine[-1:]) and not occurrences(first, column)
+
+
 def _known(decision: Decision, index: int, part: Part, column: str) -> Mask:
     """For which documents a column holds what the recipe would find there."""
     places = occurrences(decision.stages[:index], column)
@@ -341,7 +351,7 @@ def _known(decision: Decision, index: int, part: Part, column: str) -> Mask:
     if places:
         stage = decision.stages[places[-1]]
         return reader.numbers(column, stage.signals[column], stage.text)[1]
-    if column not in reader.table.column_names:
+    if column not in reader.table.column_names or not _same_writer(decision, index, column):
         return np.zeros(part.end - part.start, np.bool_)
     mask: Mask = pc.is_valid(reader.table.column(column)).to_numpy()
     return mask

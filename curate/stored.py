@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from curate import schema
 from curate.books import read_ledger, read_recipe
 from curate.column import Mask, Numbers
-from curate.errors import ShardError
+from curate.errors import RecipeError, ShardError
 from curate.recipe import HOMES
 from curate.signal import Signal
 from curate.store import canonical
@@ -47,6 +47,8 @@ class StageFacts:
     heard: str  # what told the language before, if that can make a difference to the stage
     language: str  # what told the language before
     language_after: str
+    columns: tuple[str, ...] = ()  # that it writes and judges by
+    written: str = ""  # what that depends on
 
     @property
     def measures_only(self) -> bool:
@@ -84,11 +86,23 @@ def stage_facts(resolved: dict[str, Any]) -> list[StageFacts]:
         making = {key: value for key, value in settings.items() if key not in judged_by}
         if not (signals or getattr(stage, "leaves_text", False)):
             text = canonical([text, kind, making, heard])
+        written = canonical([before, kind, making, heard])
         if getattr(stage, "tells_language", False):
-            language = canonical([before, kind, making])
+            language = written
         facts = entry["name"], kind, settings, signals, before, text, heard, told, language
-        stages.append(StageFacts(*facts))
+        stages.append(StageFacts(*facts, _columns(stage, settings), written))
     return stages
+
+
+def _columns(stage: Any, settings: dict[str, Any]) -> tuple[str, ...]:
+    """The columns that a stage judges by; none if it judges by none, or is of another version."""
+    if not hasattr(stage, "judged_from"):
+        return ()
+    try:
+        columns: tuple[str, ...] = stage(**settings).judged_from
+    except (TypeError, RecipeError):
+        return ()
+    return columns
 
 
 def _hears(signal: dict[str, Any]) -> bool:

@@ -372,6 +372,17 @@ def test_the_best_share_of_unknown_documents_is_unknown(ran, tmp_path):
     assert other(ran(HEAD + QUALITY), hash_ratio).fates.kept.sum() == 0
 
 
+def test_the_best_share_is_not_ranked_by_what_a_later_stage_wrote_over(ran, tmp_path):
+    loose = "  - c4.Lines: {min_sentences: 0}\n"
+    best = "  - best.Best: {column: c4_sentences, share: 0.5}\n"
+    again = loose.replace("}", ", min_words: 9}")
+    first, text = HEAD + loose + again + best, HEAD + loose + best
+    assert agree(other(ran(first), text), ran(text), tmp_path) > 0
+    assert agree(other(ran(HEAD + loose), text), ran(text), tmp_path) == 0
+    left_over = HEAD + loose + BEST  # a real run has no such column
+    assert other(ran(HEAD + loose + QUALITY), left_over).fates.kept.sum() == 0
+
+
 def test_bounds_by_language_are_those_of_each_document(ran, tmp_path):
     table = tmp_path / "bounds.tsv"
     table.write_text("language\tgopher.word_count\tgopher.stop_words\nen\t400:\t\nde\t3:9\t1:\n")
