@@ -8,7 +8,6 @@ first recipe does not have, a text that other stages have rewritten.
 import math
 import tempfile
 from collections.abc import Iterator
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +19,7 @@ import pyarrow.parquet as pq
 from curate import schema
 from curate.column import Mask, Numbers, Positions
 from curate.dedup.clusters import DUPLICATE_OF
+from curate.dedup.minhash import MinHash
 from curate.fates import Decision, Fates, Missing, Verdicts
 from curate.filter import Filter
 from curate.recipe import Recipe, Step
@@ -167,7 +167,7 @@ def _recorded(decision: Decision, index: int, step: Step | None) -> None:
         for missing, unknown in _not_reached(decision, index, stage.name, part, not_reached):
             decision.fates.doubt(rows, unknown, missing)
     if step and step.is_survey:
-        _copies(decision, index, place, entered & (run.reached < place))
+        _copies(decision, index, place, step.stage, entered & (run.reached < place))
 
 
 def _told(*columns: Any) -> Verdicts:
@@ -230,11 +230,8 @@ def _judge(decision: Decision, index: int, place: int, stage: Judge) -> None:
 def _written_again(stages: list[StageFacts], place: int, stage: Any) -> int:
     """Which stage behind this one wrote other numbers in its columns; none: beyond all stages."""
     for later in range(place + 1, len(stages)):
-        if stages[later].kind != stages[place].kind:
-            continue
-        columns = replace(stage, **stages[later].settings).judged_from
-        is_same = _judgeable(stages[later], stages[place], stage.judged_by)
-        if not is_same and set(columns) & set(stage.judged_from):
+        is_same = stages[later].written == stages[place].written
+        if not is_same and set(stages[later].columns) & set(stage.judged_from):
             return later
     return len(stages) + 1
 
@@ -272,7 +269,7 @@ def _enter(
 # Surveys
 
 
-def _copies(decision: Decision, index: int, place: int, others: Mask) -> None:
+def _copies(decision: Decision, index: int, place: int, survey: Any, others: Mask) -> None:
     """What of the first run's decision about all documents holds for these documents.
 
     A copy goes as long as the document that it copies is still there. Whether documents that the
@@ -280,9 +277,13 @@ def _copies(decision: Decision, index: int, place: int, others: Mask) -> None:
     """
     fates, run, stage = decision.fates, decision.run, decision.stages[index]
     lost = (run.reached > place) & ~fates.kept
-    if lost.any():
-        ids = run.ids().filter(pa.array(lost)).combine_chunks()
-        why = "the document that these copy is gone, or may be"
+    ids = run.ids().filter(pa.array(lost)).combine_chunks()
+    why = "the document that these copy is gone, or may be"
+    if isinstance(survey, MinHash) and survey.verify is None:
+        linking = (run.reached == place) & ((fates.stage != index) | (fates.unknown != NONE))
+        ids = pa.concat_arrays([ids, *(_kept_for(part, linking[part.rows]) for part in run.parts)])
+        why = "the document that these copy, or one that links them to it, is gone, or may be"
+    if len(ids):
         missing = Missing(index, stage.name, why, "this needs a run")
         for part in run.parts:
             _take_back(decision, part, fates.stage[part.rows] == index, ids, missing)
@@ -291,6 +292,15 @@ def _copies(decision: Decision, index: int, place: int, others: Mask) -> None:
             f"{stage.name}: its verdicts are those of the first run, which did not compare "
             f"{int(others.sum()):,} documents that reach it now; whom these would displace is open"
         )
+
+
+def _kept_for(part: Part, copies: Mask) -> pa.Array:
+    """The documents that stay in the place of these copies."""
+    table = part.table(DUPLICATE_OF)
+    if part.kept or not table.num_columns:
+        return pa.array([], pa.binary(16))
+    ids = table.column(0).cast(pa.binary(16)).combine_chunks()
+    return ids.filter(pa.array(copies)).drop_null()
 
 
 def _take_back(

@@ -2,6 +2,7 @@
 
 import json
 import math
+import random
 import shutil
 from pathlib import Path
 
@@ -334,6 +335,31 @@ def test_a_copy_stays_open_once_the_document_that_it_copies_is_gone(ran, tmp_pat
     sure = [row for row in whole if row["missing"] is None]
     assert all(row["after"] == truth[row["id"]][0] for row in sure)
     assert any(row["after"] == "exact.duplicate" for row in sure)
+
+
+def test_a_copy_stays_open_once_one_that_linked_it_is_gone(tmp_path):
+    rng = random.Random(0)
+
+    def edited(words: list[str]) -> list[str]:
+        return [str(rng.random()) if rng.random() < 0.06 else word for word in words]
+
+    texts = []
+    for _ in range(20):
+        first = [str(rng.random()) for _ in range(300)]
+        link = edited(first)[:290]
+        texts += [first, link, edited(link) + ["end"] * 10]
+    lines = [json.dumps({"text": " ".join(words)}) for words in texts]
+    (tmp_path / "in.jsonl").write_text("\n".join(lines))
+    linked = "  - minhash.MinHash: {bands: 20, rows: 4, verify: null}\n"
+    loose = HEAD + "  - filter: [gopher.word_count: {low: 10}]\n" + linked
+    tight = loose.replace("low: 10", "low: 295")
+    for name, text in (("a", loose), ("b", tight)):
+        job = Job(text, "t.yaml", [str(tmp_path / "in.jsonl")], tmp_path / name, workers=0)
+        run(job, Quiet())
+    before, after = verdicts(tmp_path / "a"), verdicts(tmp_path / "b")
+    copies = [{k for k, v in one.items() if v[0] == "minhash.duplicate"} for one in (before, after)]
+    assert copies[0] - copies[1]
+    assert agree(other(tmp_path / "a", tight), tmp_path / "b", tmp_path / "d") > 0
 
 
 def test_a_survey_says_how_many_it_never_compared(ran):
