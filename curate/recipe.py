@@ -382,6 +382,10 @@ def _build(kind: type, settings: Any, where: str) -> Any:
     given = _mapping(settings if settings is not None else {}, where)
     fields = [field.name for field in dataclasses.fields(kind) if field.init]
     _known(given, fields, where)
+    for field in dataclasses.fields(kind):
+        needed = field.default is field.default_factory is dataclasses.MISSING
+        if field.init and needed and field.name not in given:
+            raise RecipeError(f"{where}: {field.name} is missing; it has no default")
     hints = typing.get_type_hints(kind)
     values = {key: _typed(hints[key], value, f"{where}: {key}") for key, value in given.items()}
     try:

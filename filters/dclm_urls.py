@@ -17,6 +17,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from curate.column import Bytes, Mask, View, strings, view
+from curate.errors import RecipeError
 from curate.hashing import hash_bytes, hash_word
 from curate.kernel import helper, inlined
 from curate.properties import is_word
@@ -279,6 +280,10 @@ class Urls:
     max_newlines: int = 2  # in a row; what is more goes
 
     ignores_language: ClassVar = True
+
+    def __post_init__(self) -> None:
+        if self.max_newlines < 0:
+            raise RecipeError(f"max_newlines: {self.max_newlines}; write 0 or more")
 
     def __call__(self, batch: Batch) -> Batch:
         column = batch.column(TEXT)
