@@ -66,6 +66,10 @@ ERRORS = [
     ("stages: [html.Extract, perplexity.Perplexity]", "Perplexity: model is missing"),
     ("stages: [html.Extract, olmo_lines.Newlines: {most: 1001}]", "most: 1001; write 0 or more"),
     ("stages: [html.Extract, dclm_urls.Urls: {max_newlines: -1}]", "max_newlines: -1; write 0"),
+    (
+        "stages: [html.Extract, redpajama_annotation.Annotate: {column: text}]",
+        "column: 'text' is taken",
+    ),
     ("max_fault_share: -0.1", "max_fault_share: -0.1; write 0 to 1"),
     ("stages: [{html.Extract: {extracter: x}}]", "did you mean extractor?"),
     ("stages: [{html.Extract: {extractor: 5}}]", "extractor: .*string"),
