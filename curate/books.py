@@ -109,7 +109,7 @@ def _checked(path: Path, kind: type[BaseModel]) -> dict[str, Any]:
     try:
         value: dict[str, Any] = json.loads(path.read_bytes())
         kind.model_validate(value)
-    except FileNotFoundError as error:
+    except (FileNotFoundError, NotADirectoryError) as error:
         raise ShardError(f"{path}: not there; is {path.parent} the output of a run?") from error
     except ValidationError as error:  # before ValueError, which it is too
         problem = error.errors(include_url=False)[0]

@@ -57,6 +57,8 @@ def table(name: str) -> dict[str, Bounds]:
         raise RecipeError(f"{name}: no such table of bounds; {hint}") from error
     digest = hashlib.sha256(text.encode()).hexdigest()
     rows = [line.split("\t") for line in text.splitlines() if not line.startswith("#")]
+    if not rows:
+        raise RecipeError(f"{name}: an empty table; its first line names language and signals")
     signals: list[dict[str, Pair]] = [{} for _ in rows[0][1:]]
     for number, row in enumerate(rows[1:], start=2):
         for column, cell in enumerate(row[1:]):

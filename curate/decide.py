@@ -8,7 +8,6 @@ first recipe does not have, a text that other stages have rewritten.
 import math
 import tempfile
 from collections.abc import Iterator
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +19,7 @@ import pyarrow.parquet as pq
 from curate import schema
 from curate.column import Mask, Numbers, Positions
 from curate.dedup.clusters import DUPLICATE_OF
+from curate.dedup.minhash import MinHash
 from curate.fates import Decision, Fates, Missing, Verdicts
 from curate.filter import Filter
 from curate.recipe import Recipe, Step
@@ -61,6 +61,10 @@ def _filter(decision: Decision, index: int, signals: tuple[Signal, ...]) -> None
         for signal in signals:
             if signal.by_language is None and math.isinf(signal.low) and math.isinf(signal.high):
                 continue  # only measured
+            if signal.by_language is not None and _otherwise_told(decision, index):
+                everything = np.ones(part.end - part.start, np.bool_)
+                fates.doubt(part.rows, everything, _other_language(index))
+                continue
             numbers, known = reader.numbers(signal.name, stage.signals[signal.name], stage.text)
             bounds, told = _bounds(signal, reader, len(known))
             broken = known & told & ~signal.keeps(numbers, bounds)
@@ -69,6 +73,17 @@ def _filter(decision: Decision, index: int, signals: tuple[Signal, ...]) -> None
             open_ = ~told | ~known & (np.isfinite(bounds[0]) | np.isfinite(bounds[1]))
             for missing, unknown in _why(decision, index, signal.name, part, open_):
                 fates.doubt(part.rows, unknown, missing)
+
+
+def _otherwise_told(decision: Decision, index: int) -> bool:
+    """Whether the stored languages may be others than this stage would see."""
+    told = {stage.language_after for stage in decision.run.stages} - {""}
+    return not told <= {decision.stages[index].language}
+
+
+def _other_language(index: int) -> Missing:
+    why = "in the first run another stage told it, or told it of another text"
+    return Missing(index, schema.LANGUAGE, why, "this needs a run")
 
 
 def _bounds(signal: Signal, reader: Reader, rows: int) -> tuple[Pair, Mask]:
@@ -152,7 +167,7 @@ def _recorded(decision: Decision, index: int, step: Step | None) -> None:
         for missing, unknown in _not_reached(decision, index, stage.name, part, not_reached):
             decision.fates.doubt(rows, unknown, missing)
     if step and step.is_survey:
-        _copies(decision, index, place, entered & (run.reached < place))
+        _copies(decision, index, place, step.stage, entered & (run.reached < place))
 
 
 def _told(*columns: Any) -> Verdicts:
@@ -176,7 +191,7 @@ def _otherwise(decision: Decision, index: int, step: Step | None) -> None:
     if not alike:
         why = "the first run did not have this stage"
     elif any(first[place].settings == stage.settings for place in alike):
-        why = "in the first run this stage saw another text"
+        why = "in the first run this stage saw another text, or another language of it"
     else:
         why = "the first run had other settings here"
     missing = Missing(index, stage.name, why, "this needs a run")
@@ -190,7 +205,7 @@ def _judgeable(first: StageFacts, stage: StageFacts, judged_by: tuple[str, ...])
     def measuring(settings: dict[str, Any]) -> dict[str, Any]:
         return {key: value for key, value in settings.items() if key not in judged_by}
 
-    same_text = first.text == stage.text
+    same_text = first.text == stage.text and first.heard == stage.heard
     return same_text and measuring(first.settings) == measuring(stage.settings)
 
 
@@ -215,11 +230,8 @@ def _judge(decision: Decision, index: int, place: int, stage: Judge) -> None:
 def _written_again(stages: list[StageFacts], place: int, stage: Any) -> int:
     """Which stage behind this one wrote other numbers in its columns; none: beyond all stages."""
     for later in range(place + 1, len(stages)):
-        if stages[later].kind != stages[place].kind:
-            continue
-        columns = replace(stage, **stages[later].settings).judged_from
-        is_same = _judgeable(stages[later], stages[place], stage.judged_by)
-        if not is_same and set(columns) & set(stage.judged_from):
+        is_same = stages[later].written == stages[place].written
+        if not is_same and set(stages[later].columns) & set(stage.judged_from):
             return later
     return len(stages) + 1
 
@@ -257,7 +269,7 @@ def _enter(
 # Surveys
 
 
-def _copies(decision: Decision, index: int, place: int, others: Mask) -> None:
+def _copies(decision: Decision, index: int, place: int, survey: Any, others: Mask) -> None:
     """What of the first run's decision about all documents holds for these documents.
 
     A copy goes as long as the document that it copies is still there. Whether documents that the
@@ -265,9 +277,13 @@ def _copies(decision: Decision, index: int, place: int, others: Mask) -> None:
     """
     fates, run, stage = decision.fates, decision.run, decision.stages[index]
     lost = (run.reached > place) & ~fates.kept
-    if lost.any():
-        ids = run.ids().filter(pa.array(lost)).combine_chunks()
-        why = "the document that these copy is gone, or may be"
+    ids = run.ids().filter(pa.array(lost)).combine_chunks()
+    why = "the document that these copy is gone, or may be"
+    if isinstance(survey, MinHash) and survey.verify is None:
+        linking = (run.reached == place) & ((fates.stage != index) | (fates.unknown != NONE))
+        ids = pa.concat_arrays([ids, *(_kept_for(part, linking[part.rows]) for part in run.parts)])
+        why = "the document that these copy, or one that links them to it, is gone, or may be"
+    if len(ids):
         missing = Missing(index, stage.name, why, "this needs a run")
         for part in run.parts:
             _take_back(decision, part, fates.stage[part.rows] == index, ids, missing)
@@ -276,6 +292,15 @@ def _copies(decision: Decision, index: int, place: int, others: Mask) -> None:
             f"{stage.name}: its verdicts are those of the first run, which did not compare "
             f"{int(others.sum()):,} documents that reach it now; whom these would displace is open"
         )
+
+
+def _kept_for(part: Part, copies: Mask) -> pa.Array:
+    """The documents that stay in the place of these copies."""
+    table = part.table(DUPLICATE_OF)
+    if part.kept or not table.num_columns:
+        return pa.array([], pa.binary(16))
+    ids = table.column(0).cast(pa.binary(16)).combine_chunks()
+    return ids.filter(pa.array(copies)).drop_null()
 
 
 def _take_back(
@@ -298,6 +323,8 @@ def _best(decision: Decision, index: int, stage: Best) -> None:
     for part in run.parts:
         left = fates.left(part.rows)
         known = _known(decision, index, part, stage.column) & (fates.unknown[part.rows] == NONE)
+        if stage.by and not _same_writer(decision, index, stage.by):
+            known[:] = False
         unknown.append(left & ~known)
         open_ += int(unknown[-1].sum())
     if open_:
@@ -319,6 +346,14 @@ def _best(decision: Decision, index: int, stage: Best) -> None:
             _enter(fates, index, part, fates.left(part.rows), table)
 
 
+def _same_writer(decision: Decision, index: int, column: str) -> bool:
+    """Whether all that the first run wrote into a column is what this stage would find there."""
+    first = decision.run.stages
+    mine = [stage.written for stage in decision.stages[:index] if column in stage.columns]
+    its = [stage.written for stage in first if column in stage.columns]
+    return set(its) <= set(mine[-1:]) and not occurrences(first, column)
+
+
 def _known(decision: Decision, index: int, part: Part, column: str) -> Mask:
     """For which documents a column holds what the recipe would find there."""
     places = occurrences(decision.stages[:index], column)
@@ -326,7 +361,7 @@ def _known(decision: Decision, index: int, part: Part, column: str) -> Mask:
     if places:
         stage = decision.stages[places[-1]]
         return reader.numbers(column, stage.signals[column], stage.text)[1]
-    if column not in reader.table.column_names:
+    if column not in reader.table.column_names or not _same_writer(decision, index, column):
         return np.zeros(part.end - part.start, np.bool_)
     mask: Mask = pc.is_valid(reader.table.column(column)).to_numpy()
     return mask

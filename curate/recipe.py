@@ -137,6 +137,8 @@ def parse(text: str, where: str) -> Recipe:
         max_fault_share=_number(document.get("max_fault_share", 0.01), f"{where}: max_fault_share"),
     )
     _check_order(recipe, where)
+    if not 0 <= recipe.max_fault_share <= 1:
+        raise RecipeError(f"{where}: max_fault_share: {recipe.max_fault_share:g}; write 0 to 1")
     if recipe.train and not recipe.tokenizer:
         raise RecipeError(f"{where}: train needs token shards; add a `tokenizer:` section")
     return recipe
@@ -380,6 +382,10 @@ def _build(kind: type, settings: Any, where: str) -> Any:
     given = _mapping(settings if settings is not None else {}, where)
     fields = [field.name for field in dataclasses.fields(kind) if field.init]
     _known(given, fields, where)
+    for field in dataclasses.fields(kind):
+        needed = field.default is field.default_factory is dataclasses.MISSING
+        if field.init and needed and field.name not in given:
+            raise RecipeError(f"{where}: {field.name} is missing; it has no default")
     hints = typing.get_type_hints(kind)
     values = {key: _typed(hints[key], value, f"{where}: {key}") for key, value in given.items()}
     try:
@@ -389,6 +395,7 @@ def _build(kind: type, settings: Any, where: str) -> Any:
 
 
 def _typed(kind: Any, value: Any, where: str) -> Any:
+    _not_huge(value, where)
     try:
         text = json.dumps(value, allow_nan=False)
     except (TypeError, ValueError) as error:
@@ -433,7 +440,14 @@ def _text(document: dict[str, Any], key: str, default: str, where: str) -> str:
 
 
 def _number(value: Any, where: str) -> float:
+    _not_huge(value, where)
     if isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(value):
         hint = " (write 1000, not 1e3)" if isinstance(value, str) else ""
         raise RecipeError(f"{where}: expected a number{hint}, not {value!r}")
     return float(value)
+
+
+def _not_huge(value: Any, where: str) -> None:
+    """Refuse whole numbers that no kernel can hold."""
+    if isinstance(value, int) and not -(2**63) <= value < 2**63:
+        raise RecipeError(f"{where}: the number is too large; write less than 2**63")

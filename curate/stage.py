@@ -6,7 +6,8 @@ row. The runner moves the marked rows out and enters them into the ledger, so th
 in = kept + dropped + quarantined is kept in one place.
 
 Numbers measured before a stage and behind it are the same if it leaves `text` as it was, which it
-says by a class attribute, `leaves_text = True`.
+says by a class attribute, `leaves_text = True`. Likewise one that does the same whatever language
+was told says `ignores_language = True`, and one that tells it `tells_language = True`.
 
 A stage that needs something opened (a model, a child process) has `open()` instead, a context
 manager that gives the callable.

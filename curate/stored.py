@@ -17,9 +17,11 @@ from numpy.typing import NDArray
 from curate import schema
 from curate.books import read_ledger, read_recipe
 from curate.column import Mask, Numbers
-from curate.errors import ShardError
+from curate.errors import RecipeError, ShardError
 from curate.recipe import HOMES
+from curate.signal import Signal
 from curate.store import canonical
+from curate.words import HEARING
 
 Codes = NDArray[np.int32]
 NONE = -1  # in codes: no stage, no reason
@@ -42,6 +44,11 @@ class StageFacts:
     signals: dict[str, str]  # by name: what is measured, without the bounds
     text: str  # all that has rewritten the text before
     text_after: str
+    heard: str  # what told the language before, if that can make a difference to the stage
+    language: str  # what told the language before
+    language_after: str
+    columns: tuple[str, ...] = ()  # that it writes and judges by
+    written: str = ""  # what that depends on
 
     @property
     def measures_only(self) -> bool:
@@ -50,8 +57,9 @@ class StageFacts:
 
     def same(self, other: "StageFacts") -> bool:
         """Whether both do the same to the same text."""
-        mine, its = (self.kind, self.settings, self.text), (other.kind, other.settings, other.text)
-        return mine == its and self.signals == other.signals
+        mine, its = (self.text, self.heard), (other.text, other.heard)
+        alike = self.kind == other.kind and self.settings == other.settings
+        return alike and mine == its and self.signals == other.signals
 
 
 def stage_facts(resolved: dict[str, Any]) -> list[StageFacts]:
@@ -59,27 +67,56 @@ def stage_facts(resolved: dict[str, Any]) -> list[StageFacts]:
     reading = {
         key: value for key, value in resolved.get("read", {}).items() if key not in _READ_ASIDE
     }
-    text = canonical([READ, reading])
-    stages = [StageFacts(READ, READ, reading, {}, "", text)]
+    text, language = canonical([READ, reading]), ""
+    stages = [StageFacts(READ, READ, reading, {}, "", text, "", "", "")]
     for entry in resolved["stages"]:
         signals = {
-            signal["name"]: canonical({k: v for k, v in signal.items() if k not in _JUDGED})
+            signal["name"]: canonical(
+                [{k: v for k, v in signal.items() if k not in _JUDGED}, language * _hears(signal)]
+            )
             for signal in entry.get("signals", [])
         }
-        before = text
+        before, told = text, language
         kind, settings = entry["kind"], entry["settings"]
         stage = None if signals else _stage(kind)
+        ignores = signals or getattr(stage, "ignores_language", False)
+        heard = "" if ignores else language
+        # By which bounds it drops a document makes no other text of those that it keeps.
+        judged_by = getattr(stage, "judged_by", ())
+        making = {key: value for key, value in settings.items() if key not in judged_by}
         if not (signals or getattr(stage, "leaves_text", False)):
-            # By which bounds it drops a document makes no other text of those that it keeps.
-            judged_by = getattr(stage, "judged_by", ())
-            rewriting = {key: value for key, value in settings.items() if key not in judged_by}
-            text = canonical([text, kind, rewriting])
-        stages.append(StageFacts(entry["name"], kind, settings, signals, before, text))
+            text = canonical([text, kind, making, heard])
+        written = canonical([before, kind, making, heard])
+        if getattr(stage, "tells_language", False):
+            language = written
+        facts = entry["name"], kind, settings, signals, before, text, heard, told, language
+        stages.append(StageFacts(*facts, _columns(stage, settings), written))
     return stages
 
 
+def _columns(stage: Any, settings: dict[str, Any]) -> tuple[str, ...]:
+    """The columns that a stage judges by; none if it judges by none, or is of another version."""
+    if not hasattr(stage, "judged_from"):
+        return ()
+    try:
+        columns: tuple[str, ...] = stage(**settings).judged_from
+    except (TypeError, RecipeError):
+        return ()
+    return columns
+
+
+def _hears(signal: dict[str, Any]) -> bool:
+    """Whether a signal's numbers may depend on the language that was told before."""
+    words = signal["words"]
+    if words is None or words["languages"] or words["default"] in HEARING:
+        return True
+    family, _, name = signal["name"].partition(".")
+    known = _stage(f"filters.{family}.{name.partition('.')[0]}")
+    return not (isinstance(known, Signal) and known.is_kernel)
+
+
 def _stage(kind: str) -> Any:
-    """The class of a stage; None if there is none of this name, as in a run of another version."""
+    """A stage's class, or a signal; None if there is none of this name, as in another version."""
     module, _, name = kind.rpartition(".")
     if module.rpartition(".")[0] not in HOMES or importlib.util.find_spec(module) is None:
         return None

@@ -34,6 +34,11 @@ CUTS: dict[str, Cut] = {
     "unicode_alphanumeric": unicode_alphanumeric,
 }
 
+# The words of these lie in a copy of the text, so that their places mean nothing in another.
+COPIES = ("normalised", "stripped")
+# These cut some languages in another way, where a stage before told the language.
+HEARING = ("stripped",)
+
 
 @dataclass(frozen=True)
 class Words:
@@ -46,6 +51,11 @@ class Words:
         for name in (self.default, *(way for _, way in self.languages)):
             if name not in CUTS:
                 raise RecipeError(f"words: no way {name!r}; there are {', '.join(CUTS)}")
+            if self.languages and name in COPIES:
+                raise RecipeError(
+                    f"words: {name} are those of a copy of the text, so not by language; choose "
+                    f"it for all, or of {', '.join(way for way in CUTS if way not in COPIES)}"
+                )
 
     def cut(self, batch: Batch, column: str) -> Index:
         """The index of a column with these words."""

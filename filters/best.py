@@ -62,6 +62,8 @@ class Best:
             raise RecipeError(f"best.Best: column: {self.column} holds {scores.type}, no numbers")
         scores = scores.cast(pa.float64())
         groups = _column(batch, self.by) if self.by else pa.nulls(batch.num_rows)
+        if pa.types.is_nested(groups.type):
+            raise RecipeError(f"best.Best: by: {self.by} holds {groups.type}, no single values")
         return pa.table(
             {
                 ID: batch.column(ID),

@@ -149,6 +149,7 @@ class Lines:
 
     judged_by: ClassVar = ("min_sentences",)
     judged_from: ClassVar = (KEPT_SENTENCES,)
+    ignores_language: ClassVar = True
 
     def __post_init__(self) -> None:
         if self.sentences not in WAYS:

@@ -9,6 +9,7 @@ source also leaves out a page's first line as its title, and strips lines: it re
 import hashlib
 import re
 from dataclasses import dataclass
+from typing import ClassVar
 
 import pyarrow as pa
 
@@ -59,6 +60,8 @@ def without_repeated_lines(text: str) -> str:
 @dataclass(frozen=True)
 class Lines:
     """Rewrites the text to the first of each of its lines."""
+
+    ignores_language: ClassVar = True
 
     def __call__(self, batch: Batch) -> Batch:
         texts = batch.column(TEXT).to_pylist()

@@ -64,6 +64,7 @@ class Score:
     low: float | None = None
 
     leaves_text: ClassVar = True
+    ignores_language: ClassVar = True
     judged_by: ClassVar = ("low",)
 
     def __post_init__(self) -> None:

@@ -7,7 +7,7 @@ are counted before and after are fastText's (dclm.word_count).
 """
 
 from dataclasses import dataclass
-from typing import Any, NamedTuple
+from typing import Any, ClassVar, NamedTuple
 
 import numpy as np
 import pyarrow as pa
@@ -318,6 +318,8 @@ class Lines:
     min_words: int = 2  # in a line that is not empty
     max_phrase_words: int = 10  # shorter lines lose "items in cart", "Read more..." and "Sign-in"
     max_removed: float = 0.05  # share of words
+
+    ignores_language: ClassVar = True
 
     def __call__(self, batch: Batch) -> Batch:
         column = batch.column(TEXT)

@@ -10,13 +10,14 @@ import re
 from dataclasses import dataclass
 from functools import cache
 from importlib.resources import files
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
 from curate.column import Bytes, Mask, View, strings, view
+from curate.errors import RecipeError
 from curate.hashing import hash_bytes, hash_word
 from curate.kernel import borrowing, helper
 from curate.properties import is_word
@@ -277,6 +278,12 @@ class Urls:
 
     always: bool = False  # URLs go from all texts, not only from those DCLM takes them from
     max_newlines: int = 2  # in a row; what is more goes
+
+    ignores_language: ClassVar = True
+
+    def __post_init__(self) -> None:
+        if self.max_newlines < 0:
+            raise RecipeError(f"max_newlines: {self.max_newlines}; write 0 or more")
 
     def __call__(self, batch: Batch) -> Batch:
         column = batch.column(TEXT)

@@ -8,7 +8,7 @@ counted here, as `Lines` does. Bad words are LDNOOBW's English list, the one tha
 
 from dataclasses import dataclass
 from importlib.resources import files
-from typing import Any, NamedTuple
+from typing import Any, ClassVar, NamedTuple
 
 import numpy as np
 import pyarrow.compute as pc
@@ -237,6 +237,8 @@ class Lines:
 
     punctuation: bool = True  # lines must end with . ? ! or a straight double quote
     min_words: int = 3  # that a line must have
+
+    ignores_language: ClassVar = True
 
     def __call__(self, batch: Batch) -> Batch:
         column = batch.column(TEXT)

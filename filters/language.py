@@ -50,6 +50,8 @@ class Identify:
     low_lines: float = 0.0
 
     leaves_text: ClassVar = True
+    ignores_language: ClassVar = True
+    tells_language: ClassVar = True
     judged_by: ClassVar = ("keep", "low", "by_language", "low_lines")
 
     def __post_init__(self) -> None:
@@ -107,7 +109,8 @@ class Identify:
             batch = mark(batch, unwanted, "language.unwanted", value=scores)
         low = np.full(batch.num_rows, self.low)
         for language, bound in self.by_language.items():
-            low[pc.equal(languages, language).to_numpy(zero_copy_only=False)] = bound
+            own = pc.fill_null(pc.equal(languages, language), False)
+            low[own.to_numpy(zero_copy_only=False)] = bound
         # Not "below", so that NaN is dropped as well.
         batch = mark(batch, ~(scores >= low), "language.score", value=scores, bound=low)
         if not self.lines:

@@ -8,13 +8,14 @@ text is not stripped.
 """
 
 from dataclasses import dataclass
-from typing import Any, NamedTuple
+from typing import Any, ClassVar, NamedTuple
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
 from curate.column import Bytes, Numbers, Offsets, View, strings, view
+from curate.errors import RecipeError
 from curate.index import WordPlaces
 from curate.kernel import borrowing, helper
 from curate.phrases import letter_end
@@ -275,6 +276,15 @@ def _word_counts(texts: pa.Array) -> Numbers:
     return np.diff(word_places(view(texts)).offsets).astype(np.float64)
 
 
+MOST_NEWLINES = 1000
+
+
+def _few(name: str, most: int) -> None:
+    # More repetitions than this the pattern of _shortened cannot have.
+    if not 0 <= most < MOST_NEWLINES:
+        raise RecipeError(f"{name}: {most}; write 0 or more, and less than {MOST_NEWLINES}")
+
+
 def _shortened(texts: pa.Array, most: int) -> pa.Array:
     """Texts with at most so many newlines in a row."""
     return pc.replace_substring_regex(texts, f"\n{{{most + 1},}}", "\n" * most)
@@ -285,6 +295,11 @@ class Newlines:
     """Leaves at most so many newlines in a row."""
 
     most: int = 2
+
+    ignores_language: ClassVar = True
+
+    def __post_init__(self) -> None:
+        _few("most", self.most)
 
     def __call__(self, batch: Batch) -> Batch:
         return with_column(batch, TEXT, _shortened(batch.column(TEXT), self.most))
@@ -305,6 +320,11 @@ class Lines:
     phrases: bool = True  # "items in cart", "Read more..." at the end, "Sign-in" at the beginning
     max_removed: float = 0.05  # share of words
     max_newlines: int = 2  # in a row, in what is left
+
+    ignores_language: ClassVar = True
+
+    def __post_init__(self) -> None:
+        _few("max_newlines", self.max_newlines)
 
     def __call__(self, batch: Batch) -> Batch:
         column = batch.column(TEXT)

@@ -239,6 +239,8 @@ def loaded(path: Path) -> kenlm.Model:
     except OSError as error:
         said = str(error).rpartition("threw ")[2].rstrip(")")
         raise ModelError(f"{path}: not a model that KenLM reads: {said}") from error
+    except UnicodeDecodeError as error:  # KenLM's message quotes the file
+        raise ModelError(f"{path}: not a model that KenLM reads; it is no text") from error
 
 
 def languages_of(batch: Batch) -> list[str]:

@@ -10,7 +10,7 @@ import re
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from difflib import get_close_matches
-from typing import NamedTuple
+from typing import ClassVar, NamedTuple
 
 import numpy as np
 import pyarrow as pa
@@ -308,6 +308,8 @@ class Scrub:
 
     kinds: tuple[str, ...] = KINDS
     private_addresses: bool = False
+
+    ignores_language: ClassVar = True
 
     def __post_init__(self) -> None:
         for kind in self.kinds:

@@ -98,6 +98,7 @@ class Blocked:
         return found
 
     leaves_text: ClassVar = True
+    ignores_language: ClassVar = True
 
     def __call__(self, batch: Batch) -> Batch:
         urls = batch.column(URL).to_pylist()

@@ -97,6 +97,7 @@ class Category:
     drop: tuple[str, ...] = ()
 
     leaves_text: ClassVar = True
+    ignores_language: ClassVar = True
     judged_by: ClassVar = ("drop",)
 
     def __post_init__(self) -> None:

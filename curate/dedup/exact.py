@@ -38,6 +38,7 @@ class Exact:
     keep: Keep = "longest"
 
     leaves_text: ClassVar = True
+    ignores_language: ClassVar = True
 
     def survey(self, batch: Batch) -> pa.Table:
         """The hash and the size of every text."""

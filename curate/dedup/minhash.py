@@ -52,6 +52,7 @@ class MinHash:
     keep: Keep = "longest"
 
     leaves_text: ClassVar = True
+    ignores_language: ClassVar = True
 
     def __post_init__(self) -> None:
         for name in ("ngram", "bands", "rows"):

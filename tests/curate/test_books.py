@@ -91,3 +91,6 @@ def test_recipe_and_times_are_checked_too(tmp_path):
         read_times(written(tmp_path, {"wall_seconds": "long"}))
     with pytest.raises(ShardError, match="not there"):
         read_times(tmp_path / "other.json")
+    (tmp_path / "file").write_text("x")
+    with pytest.raises(ShardError, match="the output of a run"):
+        read_recipe(tmp_path / "file" / "recipe.json")

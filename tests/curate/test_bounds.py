@@ -73,6 +73,12 @@ def test_what_is_no_pair_of_bounds_is_told_with_its_place(tmp_path):
         table(str(path))
 
 
+def test_an_empty_table_is_told(tmp_path):
+    (tmp_path / "empty.tsv").write_text("# nothing\n")
+    with pytest.raises(RecipeError, match="an empty table"):
+        table(str(tmp_path / "empty.tsv"))
+
+
 def test_a_missing_table_is_told():
     with pytest.raises(RecipeError, match="no such table of bounds"):
         table("nowhere.tsv")

@@ -2,6 +2,7 @@
 
 import json
 import math
+import random
 import shutil
 from pathlib import Path
 
@@ -336,6 +337,31 @@ def test_a_copy_stays_open_once_the_document_that_it_copies_is_gone(ran, tmp_pat
     assert any(row["after"] == "exact.duplicate" for row in sure)
 
 
+def test_a_copy_stays_open_once_one_that_linked_it_is_gone(tmp_path):
+    rng = random.Random(0)
+
+    def edited(words: list[str]) -> list[str]:
+        return [str(rng.random()) if rng.random() < 0.06 else word for word in words]
+
+    texts = []
+    for _ in range(20):
+        first = [str(rng.random()) for _ in range(300)]
+        link = edited(first)[:290]
+        texts += [first, link, edited(link) + ["end"] * 10]
+    lines = [json.dumps({"text": " ".join(words)}) for words in texts]
+    (tmp_path / "in.jsonl").write_text("\n".join(lines))
+    linked = "  - minhash.MinHash: {bands: 20, rows: 4, verify: null}\n"
+    loose = HEAD + "  - filter: [gopher.word_count: {low: 10}]\n" + linked
+    tight = loose.replace("low: 10", "low: 295")
+    for name, text in (("a", loose), ("b", tight)):
+        job = Job(text, "t.yaml", [str(tmp_path / "in.jsonl")], tmp_path / name, workers=0)
+        run(job, Quiet())
+    before, after = verdicts(tmp_path / "a"), verdicts(tmp_path / "b")
+    copies = [{k for k, v in one.items() if v[0] == "minhash.duplicate"} for one in (before, after)]
+    assert copies[0] - copies[1]
+    assert agree(other(tmp_path / "a", tight), tmp_path / "b", tmp_path / "d") > 0
+
+
 def test_a_survey_says_how_many_it_never_compared(ran):
     first = HEAD + QUALITY + COPIES
     decision = other(ran(first), first.replace("low: 5.5", "low: 0"))
@@ -370,6 +396,17 @@ def test_the_best_share_of_unknown_documents_is_unknown(ran, tmp_path):
     assert decision.fates.kept.sum() == 0
     hash_ratio = HEAD + QUALITY + BEST.replace("word_count", "hash_ratio")
     assert other(ran(HEAD + QUALITY), hash_ratio).fates.kept.sum() == 0
+
+
+def test_the_best_share_is_not_ranked_by_what_a_later_stage_wrote_over(ran, tmp_path):
+    loose = "  - c4.Lines: {min_sentences: 0}\n"
+    best = "  - best.Best: {column: c4_sentences, share: 0.5}\n"
+    again = loose.replace("}", ", min_words: 9}")
+    first, text = HEAD + loose + again + best, HEAD + loose + best
+    assert agree(other(ran(first), text), ran(text), tmp_path) > 0
+    assert agree(other(ran(HEAD + loose), text), ran(text), tmp_path) == 0
+    left_over = HEAD + loose + BEST  # a real run has no such column
+    assert other(ran(HEAD + loose + QUALITY), left_over).fates.kept.sum() == 0
 
 
 def test_bounds_by_language_are_those_of_each_document(ran, tmp_path):
@@ -417,6 +454,35 @@ def test_languages_told_twice_of_the_same_text_are_the_same_numbers(ran, tmp_pat
     assert agree(decision, ran(more), tmp_path) == 0
     assert decision.funnel()[2].reasons["language.score"] > 0
     assert decision.fates.kept.sum() > 0
+
+
+def test_numbers_that_hang_on_the_language_are_not_taken_where_another_stage_told_it(ran, tmp_path):
+    language = "  - language.Identify: {low: 0.0}\n"
+    for judged in (
+        "  - filter: [badwords.count: {high: 0}]\n",
+        "  - filter: [roots.word_count: {low: 100}]\n",
+        "  - filter: [gopher.word_count: {low: 90, words: {en: unicode}}]\n",
+        "  - badwords.Drop\n",
+    ):
+        first = HEAD + language + judged
+        decision = other(ran(first), HEAD + judged + language)
+        assert decision.fates.kept.sum() == 0
+        text = first.replace("low: 0.0}", "low: 0.95}")
+        assert agree(other(ran(first), text), ran(text), tmp_path) == 0
+    alike = "  - filter: [gopher.word_count: {low: 90}]\n  - url.Blocked\n"
+    first, text = HEAD + language + alike, HEAD + alike + language
+    assert agree(other(ran(first), text), ran(text), tmp_path) == 0
+
+
+def test_bounds_by_language_are_not_those_of_a_language_that_was_told_otherwise(ran, tmp_path):
+    table = tmp_path / "bounds.tsv"
+    table.write_text("language\tgopher.word_count\nen\t400:\n")
+    by = f"  - filter:\n      by_language: {table}\n      signals: [gopher.word_count]\n"
+    language = "  - language.Identify: {low: 0.0}\n"
+    first = HEAD + language + "  - filter: [gopher.word_count]\n" + LINES + language
+    decision = other(ran(first), HEAD + language + by)
+    assert decision.fates.kept.sum() == 0
+    assert "language" in {missing.what for missing in decision.fates.missing}
 
 
 def test_the_documents_are_those_of_a_real_run(ran, tmp_path):

@@ -61,6 +61,16 @@ ERRORS = [
     ("stages: [{filter: [gopher.word_count: {low: .inf}]}]", "expected a number"),
     ("stages: [{filter: [gopher.word_count: {low: .nan}]}]", "expected a number"),
     ("stages: [{filter: [gopher.word_count: {low: yes}]}]", "expected a number"),
+    ("stages: [{filter: [gopher.word_count: {low: 1%s}]}]" % ("0" * 400), "low: .* too large"),
+    ("stages: [html.Extract, c4.Lines: {min_words: 99999999999999999999}]", "min_words: .* too l"),
+    ("stages: [html.Extract, perplexity.Perplexity]", "Perplexity: model is missing"),
+    ("stages: [html.Extract, olmo_lines.Newlines: {most: 1001}]", "most: 1001; write 0 or more"),
+    ("stages: [html.Extract, dclm_urls.Urls: {max_newlines: -1}]", "max_newlines: -1; write 0"),
+    (
+        "stages: [html.Extract, redpajama_annotation.Annotate: {column: text}]",
+        "column: 'text' is taken",
+    ),
+    ("max_fault_share: -0.1", "max_fault_share: -0.1; write 0 to 1"),
     ("stages: [{html.Extract: {extracter: x}}]", "did you mean extractor?"),
     ("stages: [{html.Extract: {extractor: 5}}]", "extractor: .*string"),
     ("stages: [{html.Extract: {}, exact.Exact: {}}]", "write one name"),
@@ -79,6 +89,10 @@ ERRORS = [
     ("train: {steps: 1}", "needs token shards"),
     ("stages: [exact.Exact, html.Extract]", r"stages\[0\]: exact.Exact needs text; put html"),
     ("stages: [html.Extract, html.Extract]", "the text is there already"),
+    (
+        "stages: [html.Extract, filter: {words: {de: normalised}, signals: [gopher.word_count]}]",
+        "words: normalised are those of a copy of the text, so not by language; choose it for all",
+    ),
     ("tokenizer: {}", "tokenizer needs text"),
 ]
 

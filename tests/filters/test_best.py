@@ -159,6 +159,11 @@ def test_a_column_that_is_not_there_or_holds_no_numbers_is_told():
     batch = pa.RecordBatch.from_pydict({"id": pa.array([identity(1)], pa.binary(16)), "url": ["a"]})
     with pytest.raises(RecipeError, match="url holds string, no numbers"):
         Best("url").survey(batch)
+    lists = pa.RecordBatch.from_pydict(
+        {"id": pa.array([identity(1)], pa.binary(16)), "score": [1.0], "languages": [["en"]]}
+    )
+    with pytest.raises(RecipeError, match="languages holds list"):
+        Best("score", by="languages").survey(lists)
 
 
 SCORES = st.sampled_from([0.0, -0.0, 1.0, 2.5, -3.0, NAN, math.inf, -math.inf]) | st.none()

@@ -288,6 +288,15 @@ def test_it_judges_again_from_what_it_wrote(model_file):
     assert after.column("dropped_by").to_pylist() == ["language.lines"]
 
 
+def test_it_judges_again_where_a_document_was_gone_before_its_language_was_told():
+    told = pa.record_batch(
+        {"language": ["en", None, "de"], "language_score": pa.array([0.5, None, 0.5])}
+    )
+    after = Identify(low=0.4, by_language={"de": 0.6}).judge(told)
+    assert after.column("dropped_by").to_pylist() == [None, "language.score", "language.score"]
+    assert after.column("bound").to_pylist() == [None, 0.4, 0.6]
+
+
 def test_settings_that_mean_nothing_are_refused():
     with pytest.raises(RecipeError, match="by_language: de: 65 is no probability"):
         Identify(by_language={"de": 65})

@@ -256,6 +256,9 @@ def test_what_cannot_be_meant_is_refused(shared: Path, tmp_path: Path):
     broken.write_text("not a model\n")
     with pytest.raises(ModelError, match=r"broken.arpa: not a model that KenLM reads"):
         loaded(broken)
+    broken.write_bytes(b"\xe2\xff" * 99)
+    with pytest.raises(ModelError, match=r"broken.arpa: not a model that KenLM reads"):
+        loaded(broken)
     with pytest.raises(ModelError, match="not a SentencePiece model"):
         (tmp_path / "x.model").write_text("no")
         numbers(Perplexity(model, tokenizer=str(tmp_path / "x.model")), ["a"])
