@@ -287,6 +287,12 @@ def _copies(decision: Decision, index: int, place: int, survey: Any, others: Mas
         missing = Missing(index, stage.name, why, "this needs a run")
         for part in run.parts:
             _take_back(decision, part, fates.stage[part.rows] == index, ids, missing)
+    back = int(((fates.stage == NONE) & (run.reached == place)).sum())
+    if back and isinstance(survey, MinHash) and survey.verify is not None:
+        decision.notes.append(
+            f"{stage.name}: {back:,} copies of documents that are gone may stay; "
+            "whom these would displace is open"
+        )
     if others.any():
         decision.notes.append(
             f"{stage.name}: its verdicts are those of the first run, which did not compare "

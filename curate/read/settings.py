@@ -15,6 +15,11 @@ OTHER_TYPES = ("request", "metadata", "warcinfo", "revisit", "continuation")
 FAULT_INDEX = 1 << 63
 
 
+# A batch holds so much and one payload more. As UTF-8 it is up to three times as long, its normal
+# form three times that, and of every word nine n-grams are listed: all are places of 32 bits.
+MOST_BYTES = 192 * MIB
+
+
 @dataclass(frozen=True)
 class Read:
     """What is taken from the inputs, and how much one record may weigh."""
@@ -45,6 +50,12 @@ class Read:
             raise RecipeError(
                 f"read.max_member_bytes: {self.max_member_bytes} is less than "
                 f"max_payload_bytes, {self.max_payload_bytes}; write at least that much"
+            )
+        together = self.batch_bytes + self.max_payload_bytes
+        if together > MOST_BYTES:
+            raise RecipeError(
+                f"read.batch_bytes and max_payload_bytes: {together} together; a batch is counted "
+                f"in 32 bits, so write {MOST_BYTES} at most"
             )
 
 

@@ -362,6 +362,16 @@ def test_a_copy_stays_open_once_one_that_linked_it_is_gone(tmp_path):
     assert agree(other(tmp_path / "a", tight), tmp_path / "b", tmp_path / "d") > 0
 
 
+def test_a_survey_says_how_many_copies_may_stay_and_displace_others(tmp_path):
+    words = [str(number) for number in range(300)]
+    lines = [json.dumps({"text": " ".join(own)}) for own in (words, words[:290])]
+    (tmp_path / "in.jsonl").write_text("\n".join(lines))
+    loose = HEAD + "  - filter: [gopher.word_count: {low: 10}]\n" + NEAR
+    run(Job(loose, "t.yaml", [str(tmp_path / "in.jsonl")], tmp_path / "a", workers=0), Quiet())
+    (note,) = other(tmp_path / "a", loose.replace("low: 10", "low: 10, high: 295")).notes
+    assert "1 copies of documents that are gone may stay" in note
+
+
 def test_a_survey_says_how_many_it_never_compared(ran):
     first = HEAD + QUALITY + COPIES
     decision = other(ran(first), first.replace("low: 5.5", "low: 0"))

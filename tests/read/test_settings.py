@@ -19,6 +19,7 @@ def test_lists_from_a_recipe_become_tuples():
         ({"content_types": [1]}, "content_types"),
         ({"batch_rows": 0}, "batch_rows"),
         ({"batch_bytes": -1}, "batch_bytes"),
+        ({"batch_bytes": 1 << 31}, "batch_bytes and max_payload_bytes: .* together"),
         ({"split_bytes": 1.5}, "split_bytes"),
         ({"max_payload_bytes": True}, "max_payload_bytes"),
         ({"max_payload_bytes": "1"}, "max_payload_bytes"),
