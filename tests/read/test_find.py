@@ -162,7 +162,7 @@ def test_secrets_in_a_url_are_not_shown():
         ("a.jsonl", b"nonsense", "jsonl"),
         ("a.warc.gz", b"<html>", "warc.gz"),
         ("a.warc.gz", b"\x1f\x8b\x08\xff", "warc.gz"),
-        ("a.warc.gz", gzip.compress(gzip.compress(b"WARC/", mtime=0)), "double_gzip"),
+        ("a.warc.gz", gzip.compress(gzip.compress(b"WARC/", mtime=0), mtime=0), "double_gzip"),
         ("a.warc.gz", b"", "empty"),
         ("a.warc.gz", gzip.compress(b"", mtime=0) * 3, "empty"),
         ("a.arc", b"filedesc://", "unsupported"),
