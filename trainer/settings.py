@@ -31,7 +31,7 @@ class TrainSettings:
     # wait for each other on two busy cores took 3.1 s a step where one took .37.
     threads: int = 1
     # On a GPU, sums in one order: a run that was cut off ends with the same weights. Without it two
-    # runs of 20 steps differed by .002 in a weight; it cost 17 to 19 % of the speed (H200).
+    # runs of 20 steps differed by .002 in a weight; it cost 12 to 29 % of the speed (H200).
     deterministic: bool = True
     checkpoint_every: int = 100
     prompt: str = "The"
