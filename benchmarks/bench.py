@@ -174,7 +174,7 @@ def arguments() -> argparse.Namespace:
     parser.add_argument("--pages", type=int, default=0, help="this many pages; 0: all")
     parser.add_argument("--recipe", default="fineweb")
     parser.add_argument("--json", type=Path, help="write all figures here, too")
-    parser.add_argument("--table", choices=("chain", "filters"), help="only this table")
+    parser.add_argument("--table", choices=("chain", "filters", "sets"), help="only this table")
     return parser.parse_args()
 
 
@@ -190,16 +190,25 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as scratch:
         folder = Path(scratch)
         pages = chosen(given.input or default_warcs(), given.pages, folder / "pages.warc.gz")
-        if given.table != "filters" and DATATROVE in ready:
+        if given.table in (None, "chain") and DATATROVE in ready:
             ours, theirs = our_chain(pages, given.recipe, folder), peer_chain(pages, folder)
             console.print(chain_table(pages, ours, theirs))
             figures["chain"] = {"ours": vars(ours), DATATROVE.title: vars(theirs)}
-        if given.table != "chain":
+        if given.table in (None, "filters"):
             texts = folder / "texts.jsonl"
             count, size = write_texts(pages.warc, texts)
             sides = filter_sides(ready, texts, folder)
             console.print(filter_table(sides, count, size))
             figures["filters"] = {side: vars(run) for side, run in sides.items()}
+        if given.table in (None, "sets"):
+            texts = folder / "sets.jsonl"
+            write_texts(pages.warc, texts)
+            for module, options in (
+                ("filters_speed", ["--families", "all"]),
+                ("filters_growth", []),
+            ):
+                command = [sys.executable, "-m", f"benchmarks.{module}", str(texts), *options]
+                subprocess.run(command, check=True)
     console.print(f"Load when it began: {figures['load before']:.1f}. See benchmarks/README.md.")
     if given.json:
         given.json.write_text(json.dumps(figures, indent=2, default=str), encoding="utf-8")

@@ -20,22 +20,12 @@ import pyarrow as pa
 from rich.console import Console
 from rich.table import Table
 
-import filters
-from benchmarks.filters_speed import FAMILIES, texts
+from benchmarks.filters_speed import FAMILIES, chosen, texts
 from curate.filter import Filter
 from curate.schema import LANGUAGE, TEXT, Batch
-from curate.signal import Signal, catalogue
 
 SIZES = (1, 10, 100)  # MB
 BATCH_BYTES = 1_000_000
-
-
-def chosen(families: list[str]) -> tuple[Signal, ...]:
-    """The signals over texts of these rule sets, or of all."""
-    every = (one for one in catalogue(filters) if one.column == TEXT)
-    return tuple(
-        one for one in every if "all" in families or one.name.partition(".")[0] in families
-    )
 
 
 def grown(pages: list[str], size: int) -> list[str]:

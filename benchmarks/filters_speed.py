@@ -26,11 +26,18 @@ from curate.filter import Filter  # noqa: E402  # as above
 from curate.index import index  # noqa: E402  # as above
 from curate.kernel import each  # noqa: E402  # as above
 from curate.schema import LANGUAGE, TEXT  # noqa: E402  # as above
-from curate.signal import catalogue  # noqa: E402  # as above
+from curate.signal import Signal, catalogue  # noqa: E402  # as above
 from curate.words import Words  # noqa: E402  # as above
 from filters.c4 import Lines  # noqa: E402  # as above
 
 FAMILIES = ("gopher", "repetition", "c4", "fineweb")
+# Rule sets of more than one file; each family that is not named here is one of its own.
+SETS = {
+    "Gopher, C4 and FineWeb": FAMILIES,
+    "RedPajama-v2": ("redpajama", "redpajama_lines"),
+    "Dolma": ("dolma", "dolma_c4"),
+    "NeMo Curator": ("nemo", "nemo_code", "nemo_repetition"),
+}
 IMPORTED = time.process_time()
 
 
@@ -41,6 +48,14 @@ def texts(path: Path, field: str) -> list[str]:
         rows = [json.loads(line) for line in lines]
     found = [row.get(field) for row in rows if row.get("kind", "text") in ("text", "p-html")]
     return [text for text in found if isinstance(text, str)]
+
+
+def chosen(families: list[str]) -> tuple[Signal, ...]:
+    """The signals over texts of these rule sets, or of all."""
+    every = (one for one in catalogue(filters) if one.column == TEXT)
+    return tuple(
+        one for one in every if "all" in families or one.name.partition(".")[0] in families
+    )
 
 
 def best(work: Callable[[], Any], rounds: int) -> float:
@@ -65,13 +80,12 @@ def main() -> None:
     if not given.pages.exists():
         sys.exit(f"{given.pages} is not here: name a JSONL file with texts of real pages")
 
-    every = [one for one in catalogue(filters) if one.column == TEXT]
-    families = [*dict.fromkeys(one.name.partition(".")[0] for one in every)]
-    if "all" not in given.families:
-        families = [family for family in families if family in given.families]
-    signals = tuple(one for one in every if one.name.partition(".")[0] in families)
+    signals = chosen(given.families)
+    families = [*dict.fromkeys(one.name.partition(".")[0] for one in signals)]
     stage, lines = Filter(signals), Lines()
     found = texts(given.pages, given.field)
+    if not found:
+        sys.exit(f"{given.pages}: no texts in the field {given.field!r}; name another with --field")
     batch = pa.RecordBatch.from_pydict(
         {TEXT: pa.array(found, pa.string()), LANGUAGE: pa.array(["en"] * len(found), pa.string())}
     )
@@ -96,6 +110,10 @@ def main() -> None:
     for family in families:
         own = Filter(tuple(one for one in signals if one.name.startswith(f"{family}.")))
         row(f"Filter with {family}, {len(own.signals)} signals", lambda own=own: own(batch))
+    for name, members in SETS.items():
+        own = Filter(tuple(one for one in signals if one.name.partition(".")[0] in members))
+        if own.signals:
+            row(f"{name}, {len(own.signals)} signals", lambda own=own: own(batch))
     row(f"Filter with all {len(signals)} signals", lambda: stage(batch))
     row("the same, then c4.Lines", lambda: lines(stage(batch)))
 
