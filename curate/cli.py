@@ -25,6 +25,7 @@ from curate.passes import Pass, passes
 from curate.plan import plan as make_plan
 from curate.progress import Watcher
 from curate.publish import pretty
+from curate.read.fields import hints
 from curate.report import comparison as comparison_page
 from curate.report import differences
 from curate.run import Job, Outcome
@@ -203,6 +204,8 @@ def _judge(outcome: Outcome, output: Path) -> None:
         )
     if stages[-1]["kept"]["documents"] == 0:
         problems.append("nothing is left: every document was dropped or quarantined")
+    for hint in hints(outcome.plan.inputs, outcome.ledger["inputs"], outcome.plan.recipe.read):
+        print(_printable(hint), file=sys.stderr)
     if problems:
         for problem in problems:
             print(_printable(problem), file=sys.stderr)

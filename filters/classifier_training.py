@@ -108,14 +108,14 @@ def train(sources: list[Labelled], settings: Settings, output: Path) -> dict[str
 
 
 def _check(parts: Split, settings: Settings) -> None:
-    found: Counter[str] = Counter()
+    total: Counter[str] = Counter()
     for counts in parts.counts.values():
-        found.update(counts)
-    if len(found) > 1 and settings.label not in found:
-        *rest, last = (f"{label!r} ({count} documents)" for label, count in sorted(found.items()))
+        total.update(counts)
+    if len(total) > 1 and settings.label not in total:
+        *rest, last = (f"{label!r} ({count} documents)" for label, count in sorted(total.items()))
         raise InputError(
             f"the labels found are {', '.join(rest)} and {last}, and none is {settings.label!r}; "
-            f"say which of them the number is about, such as --label {max(found)}"
+            f"say which of them the number is about, such as --label {max(total)}"
         )
     for side, counts in parts.counts.items():
         if settings.label not in counts or len(counts) < 2:

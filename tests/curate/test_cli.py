@@ -253,3 +253,16 @@ def test_decide_and_compare_tell_what_is_no_run(recipe, tmp_path):
         done = curate(*arguments)
         assert done.returncode == 2
         assert "Traceback" not in done.stderr
+
+
+def test_a_text_under_another_name_is_found_by_the_hint_that_the_run_ends_with(recipe, tmp_path):
+    rows = [{"contents": f"some words of the document {at}", "id": at} for at in range(12)]
+    (tmp_path / "toy.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+    done = run(recipe, tmp_path / "toy.jsonl", output=tmp_path / "out")
+    assert done.returncode == 3
+    hint = "no field 'text' in toy.jsonl; there are: contents, id; say `(.*)` in the recipe"
+    found = re.search(hint, done.stderr)
+    assert found and balance(tmp_path / "out") == {"jsonl.no_text": 12, "kept": 0}
+    recipe.write_text(f"{RECIPE}{found[1]}\n")
+    done = run(recipe, tmp_path / "toy.jsonl", output=tmp_path / "out")
+    assert done.returncode == 0 and balance(tmp_path / "out")["kept"] > 0, done.stderr
