@@ -172,13 +172,21 @@ def test_plan_filters_recipes_models_and_help_say_something_useful():
         (["--help"], "Example:"),
         (["run", "--help"], "Example:"),
         (["plan", "fineweb"], "gopher.word_count"),
+        (["plan", "fineweb"], "language.Identify: {keep: [en]}"),
         (["filters", "gopher"], "gopher.mean_word_length"),
+        (["filters", "language.Identify"], "low          number                       0.65"),
+        (["filters", "read"], "text_key"),
         (["recipes"], "fineweb"),
         (["models", "list"], "lid.176"),
     ):
         done = curate(*arguments)
         assert done.returncode == 0, done.stderr
         assert expected in done.stdout
+
+
+def test_a_family_that_is_not_there_is_answered_by_the_nearest_name():
+    done = curate("filters", "langauge.Identify")
+    assert done.returncode == 2 and "did you mean language.Identify?" in done.stderr
 
 
 def test_explain_tells_a_documents_journey(recipe, tmp_path):
