@@ -4,7 +4,9 @@ One thread trains, for several write to the same numbers without waiting for eac
 would be another one every time.
 """
 
+import contextlib
 import difflib
+import errno
 import os
 import tempfile
 from collections import Counter
@@ -20,7 +22,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from curate.column import Mask, Numbers
-from curate.errors import InputError, RecipeError
+from curate.errors import DiskError, InputError, RecipeError
 from curate.store import describe, disk_errors, sync_file, sync_folder, write_atomic
 from filters.classifier import CARD, MODEL, Classifier, load
 from filters.classifier_card import as_markdown, as_text
@@ -218,8 +220,11 @@ def score_files(
                 every += list(_write(_scored(classifier, source, columns, advance), scratch))
                 sync_file(scratch)
                 scratch.replace(target)
+        except OSError as error:  # of writing: what cannot be read is an InputError
+            raise DiskError(f"{target}: {os.strerror(error.errno or errno.EIO)}") from error
         finally:
-            scratch.unlink(missing_ok=True)
+            with contextlib.suppress(OSError):  # what led here is told, not this
+                scratch.unlink(missing_ok=True)
         sync_folder(target.parent)
     scores = np.concatenate(every)
     if not len(scores):

@@ -68,6 +68,12 @@ def test_from_labelled_documents_to_numbers(tmp_path):
     done = curate("score", tmp_path / "hq", *nothing, "--output", output)
     last = done.stderr.splitlines()[-1]
     assert done.returncode == 2 and "no documents to score in" in last and ".tmp" not in last
+    # The file that is written first has a longer name, which is nobody's business.
+    long = tmp_path / f"{'a' * 240}.jsonl"
+    long.write_text('{"text": "a"}\n')
+    done = curate("score", tmp_path / "hq", "--input", long, "--output", output)
+    assert done.returncode == 4 and ".tmp" not in done.stderr
+    assert done.stderr.endswith(f"{'a' * 240}.parquet: File name too long\n")
     good = ("score", tmp_path / "hq", "--input", tmp_path / "good.parquet", "--output")
     assert "would be overwritten" in curate(*good, tmp_path).stderr
 
