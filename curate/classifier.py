@@ -37,6 +37,9 @@ Both = Annotated[
 ]
 LabelColumn = Annotated[str, typer.Option(help="That column of --labelled files.")]
 TextColumn = Annotated[str, typer.Option(help="The column of the text.")]
+LABEL_HELP = "The label that the number is about; by preset: " + ", ".join(
+    f"{name} {settings.label}" for name, settings in PRESETS.items()
+)
 Output = Annotated[Path, typer.Option(help="The folder to write to.")]
 
 
@@ -53,7 +56,7 @@ def train_command(  # noqa: PLR0913  # a command's options are its arguments
     label_column: LabelColumn = "label",
     text_column: TextColumn = TEXT,
     name: Annotated[str, typer.Option("--preset", help=f"{', '.join(PRESETS)}.")] = "fasttext",
-    label: Annotated[str | None, typer.Option(help="The label that the number is about.")] = None,
+    label: Annotated[str | None, typer.Option(help=LABEL_HELP)] = None,
     lower: Annotated[bool | None, typer.Option("--lower", help="Read small letters.")] = None,
     held_out: Annotated[float | None, typer.Option(help="The share to evaluate on: 0.1.")] = None,
     word_ngrams: Annotated[int | None, typer.Option(min=1, max=10)] = None,

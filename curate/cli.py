@@ -1,5 +1,6 @@
 """The command line: the only file that prints."""
 
+import inspect
 import json
 import signal
 import sys
@@ -14,6 +15,7 @@ from rich.markup import escape
 from rich.table import Table
 
 from curate import __version__, decided, doctor, models, recipe, report, training
+from curate import settings as stage_settings
 from curate.classifier import app as classifier_app
 from curate.compare import compare
 from curate.decide import decide
@@ -25,6 +27,8 @@ from curate.passes import Pass, passes
 from curate.plan import plan as make_plan
 from curate.progress import Watcher
 from curate.publish import pretty
+from curate.read.fields import hints
+from curate.read.settings import Read
 from curate.report import comparison as comparison_page
 from curate.report import differences
 from curate.run import Job, Outcome
@@ -203,6 +207,8 @@ def _judge(outcome: Outcome, output: Path) -> None:
         )
     if stages[-1]["kept"]["documents"] == 0:
         problems.append("nothing is left: every document was dropped or quarantined")
+    for hint in hints(outcome.plan.inputs, outcome.ledger["inputs"], outcome.plan.recipe.read):
+        print(_printable(hint), file=sys.stderr)
     if problems:
         for problem in problems:
             print(_printable(problem), file=sys.stderr)
@@ -267,13 +273,25 @@ def explain(
 
 @app.command(epilog="Example:  curate filters gopher")
 def filters(
-    family: Annotated[str, typer.Argument(help="Only this family.")] = "",
+    family: Annotated[
+        str, typer.Argument(metavar="NAME", help="Only this family; or a stage, with its settings.")
+    ] = "",
 ) -> None:
-    """List the catalogue: every signal and stage that a recipe can name."""
+    """List the catalogue: every signal and stage that a recipe can name.
+
+    By its whole name, such as language.Identify, a stage is shown with all its settings; so are the
+    sections read, tokenizer and train of a recipe.
+    """
+    found = {**recipe.catalogue(), **recipe.SECTIONS}
+    if isinstance(found.get(family), type):
+        _print_stage(family, found[family])
+        return
+    if not any(name.startswith(family) for name in found):
+        raise InputError(f"no family or name {family!r}{recipe.nearest(family, [*found])}")
     table = Table("name", "low", "high", "what it is", box=None, header_style="bold")
     source = ""
-    for name, value in sorted(recipe.catalogue().items(), key=lambda item: item[0].lower()):
-        if not name.startswith(family):
+    for name, value in sorted(found.items(), key=lambda item: item[0].lower()):
+        if not name.startswith(family) or name in recipe.SECTIONS:
             continue
         if isinstance(value, Signal):
             if value.source != source:
@@ -284,6 +302,17 @@ def filters(
             about = (value.__doc__ or "").strip().splitlines()[0]
             table.add_row(f"[bold]{name}[/bold]", "", "", escape(f"stage: {about}"))
     Console().print(table)
+
+
+def _print_stage(name: str, stage: type) -> None:
+    print(f"{name}: {inspect.getdoc(stage)}\n")
+    table = Table("setting", "type", "default", "what it is", box=None, header_style="bold")
+    for one in stage_settings.settings(stage):
+        table.add_row(*map(escape, (one.name, one.kind, one.default, one.about)))
+    if table.row_count:
+        Console().print(table)
+    else:
+        print("It has no settings.")
 
 
 def _bound(value: float) -> str:
@@ -300,7 +329,7 @@ def plan(
     read = recipe.parse(text, where)
     print(f"{read.name}: {read.about or read.source}")
     for one in passes(read):
-        _print_pass(one)
+        _print_pass(one, read.read)
     for key, section in (("tokenizer", read.tokenizer), ("train", read.train)):
         if section:
             print(f"\n{key}: {json.dumps(recipe.settings_of(section))}")
@@ -311,19 +340,25 @@ def plan(
             print(note)
 
 
-def _print_pass(one: Pass) -> None:
+def _print_pass(one: Pass, read: Read) -> None:
     print(f"\npass {one.index + 1} over the text")
     if one.index == 0:
-        print("  read")
+        print(f"  read{_given(read)}")
     for step in one.decided:
         print(f"  apply   {step.label}")
     for step in one.steps:
-        print(f"  {step.label}")
+        print(f"  {step.label}{_given(step.stage)}")
         for rule in step.stage.signals if isinstance(step.stage, Filter) else ():
             low, high = _bound(rule.low) or "..", _bound(rule.high) or ".."
             print(f"    {low} <= {rule.name} <= {high}")
     for step in one.surveys:
-        print(f"  survey  {step.label}")
+        print(f"  survey  {step.label}{_given(step.stage)}")
+
+
+def _given(stage: Any) -> str:
+    """What a recipe says of a stage, where that is not its default."""
+    given = {} if isinstance(stage, Filter) else stage_settings.given(stage)
+    return f": {stage_settings.as_yaml(given)}" if given else ""
 
 
 @app.command(name="doctor")

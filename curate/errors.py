@@ -2,6 +2,7 @@
 
 CurateError
     RecipeError      a recipe that cannot run
+    KernelError      a filter that cannot be compiled
     InputError       no input, or an input that cannot be read at all
     ShardError       a file of ours that is missing, damaged or of another format
     ModelError       a model that is missing or not the pinned one
@@ -20,6 +21,10 @@ class CurateError(Exception):
 
 class RecipeError(CurateError):
     """A recipe that cannot run."""
+
+
+class KernelError(CurateError):
+    """A filter that cannot be compiled."""
 
 
 class InputError(CurateError):

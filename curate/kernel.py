@@ -17,9 +17,11 @@ from typing import Any, NamedTuple, TypeVar, cast
 import numba
 import numpy as np
 from numba import types
+from numba.core import errors
 from numba.core.caching import UserProvidedCacheLocator
 
 from curate.column import Bytes, Hashes, Numbers, Offsets, View
+from curate.errors import KernelError
 
 _ROOT = Path(__file__).parents[1]
 _HELPS = re.compile(r"^@(helper|borrowing)$", re.MULTILINE)
@@ -97,6 +99,47 @@ def _kept(function: Callable[..., Any]) -> Iterator[dict[str, Any]]:
         yield {"cache": True, "error_model": "numpy"}
     finally:
         _settings.CACHE_DIR, _settings.CACHE_LOCATOR_CLASSES = before
+
+
+# What numba's answer to a usual mistake does not say.
+_ADVICE = {
+    r"array\(uint8, 1d, C\)": "document.text is an array of byte values",
+    r"<class 'function'>": "decorate it with @helper, from curate/kernel.py",
+    r"No conversion from none to float64": "return a number on every path, math.nan if undefined",
+    r"NRT required|Only accept returning of array": (
+        "a kernel makes no arrays and lists; document.slots, counts and keys are scratch space"
+    ),
+}
+_REASON_LETTERS = 200
+
+
+@contextmanager
+def compiling(name: str, function: Callable[..., Any] | None = None) -> Iterator[None]:
+    """Turn a mistake that numba finds in a filter into an error that says where and what."""
+    try:
+        yield
+    except (errors.NumbaError, errors.UnsupportedBytecodeError) as error:
+        raise KernelError(_mistake(name, function, str(error))) from error
+
+
+def _mistake(name: str, function: Callable[..., Any] | None, said: str) -> str:
+    said = re.sub(r"\bDocument\(.*\)", "Document", said)  # all its types, on one line
+    where = re.search(r'^File "(.+)", line (\d+)', said, re.MULTILINE)  # indented: inside numba
+    place = ""
+    if where:
+        place = f"{where[1]}:{where[2]}: "
+    elif function:
+        path = os.path.relpath(function.__code__.co_filename)
+        place = f"{path}:{function.__code__.co_firstlineno}: "
+    lines = [line for line in said.splitlines() if not line.startswith("Failed in nopython")]
+    reason = next(filter(str.strip, lines), said).strip()
+    call = re.search(r"^\s*>>> (.+)", said, re.MULTILINE)
+    if reason.endswith("for signature:") and call:
+        reason = f"there is no {call[1]} in a kernel"
+    if len(reason) > _REASON_LETTERS:
+        reason = f"{reason[:_REASON_LETTERS]} ..."
+    advice = [text for pattern, text in _ADVICE.items() if re.search(pattern, said)]
+    return "; ".join([f"{place}{name} cannot be compiled: {reason}", *advice[:1]])
 
 
 def _compiled(function: Callable[..., Any], **options: Any) -> Any:
@@ -214,7 +257,8 @@ def kernel(measure: Measure) -> Any:
     """
     if _settings.DISABLE_JIT:
         return measure
-    with _kept(measure) as kept:
+    name = f"{measure.__module__.rpartition('.')[2]}.{measure.__name__}"
+    with _kept(measure) as kept, compiling(name, measure):
         options: Any = {**kept, "_nrt": False}  # see `borrowing`
         return numba.cfunc(types.float64(_DOCUMENT), **options)(measure)
 

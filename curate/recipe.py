@@ -35,6 +35,7 @@ HOMES = ("filters", "curate.read", "curate.dedup")
 MAX_BYTES = 256 * 1024
 MAX_DEPTH = 20
 FILTER_KEYS = ("words", "by_language")
+SECTIONS = {"read": Read, "tokenizer": Train, "train": TrainSettings}
 KEYS = ("name", "about", "source", "read", "stages", "tokenizer", "train", "max_fault_share")
 
 
@@ -208,7 +209,7 @@ def read(path: str | Path) -> tuple[str, str]:
     try:
         raw = file.read_bytes()
     except OSError as error:
-        near = _nearest(str(path), [*ours])
+        near = nearest(str(path), [*ours])
         raise RecipeError(
             f"{path}: no such recipe{near or '; ours are ' + ', '.join(ours)}"
         ) from error
@@ -327,7 +328,7 @@ def _adapted(signal: Signal, shared: dict[str, Any], given: dict[str, Any], wher
         name = given.get("by_language", shared.get("by_language"))
         bounds = table(_typed(str, name, f"{where}: by_language"))
         if "by_language" in given and signal.name not in bounds:
-            near = _nearest(signal.name, [*bounds])
+            near = nearest(signal.name, [*bounds])
             raise RecipeError(f"{where}: by_language: {name} has no column {signal.name}{near}")
         # Bounds that the recipe itself gives hold for all languages.
         if "by_language" in given or not {"low", "high"} & set(given):
@@ -360,7 +361,7 @@ def _named(name: Any, where: str, what: str) -> Any:
     if not isinstance(name, str) or name.count(".") != 1:
         raise RecipeError(
             f"{where}: {name!r} is no {what}; names look like gopher.word_count or html.Extract"
-            + (_nearest(name, [*catalogue()]) if isinstance(name, str) else "")
+            + (nearest(name, [*catalogue()]) if isinstance(name, str) else "")
         )
     family, attribute = name.split(".")
     for home in HOMES:
@@ -369,10 +370,11 @@ def _named(name: Any, where: str, what: str) -> Any:
             value = vars(module).get(attribute)
             if value is not None and _usable(value, module):
                 return value
-    raise RecipeError(f"{where}: no {what} {name!r}{_nearest(name, [*catalogue()])}")
+    raise RecipeError(f"{where}: no {what} {name!r}{nearest(name, [*catalogue()])}")
 
 
-def _nearest(name: str, names: list[str]) -> str:
+def nearest(name: str, names: list[str]) -> str:
+    """The end of an error about a name: the one that was probably meant, if any is near."""
     near = difflib.get_close_matches(name, names, n=1, cutoff=0.5)
     return f"; did you mean {near[0]}?" if near else ""
 
@@ -416,7 +418,7 @@ def _section(document: dict[str, Any], key: str, kind: type, where: str) -> Any:
 def _known(given: dict[str, Any], names: typing.Sequence[str], where: str) -> None:
     for key in given:
         if key not in names:
-            near = _nearest(key, list(names)) or f"; it has {', '.join(names) or 'no settings'}"
+            near = nearest(key, list(names)) or f"; it has {', '.join(names) or 'no settings'}"
             raise RecipeError(f"{where}: no setting {key!r}{near}")
 
 

@@ -14,7 +14,7 @@ import inspect
 import math
 import pkgutil
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from types import ModuleType
 from typing import Any, Self
@@ -151,6 +151,15 @@ def measured(signals: tuple[Signal, ...], batch: Batch) -> list[Numbers]:
         cut = indices[key]
         numbers.append(each(one.measure, cut) if one.is_kernel else one.measure(batch, cut))
     return numbers
+
+
+def measure(one: Signal, texts: Sequence[str | bytes]) -> list[float]:
+    """What a signal measures on each of these texts: for tests, and to try a filter out."""
+    column = pa.array(texts) if texts else pa.array([], pa.string())
+    batch = pa.RecordBatch.from_pydict({one.column or TEXT: column})
+    (numbers,) = measured((one,), batch)
+    found: list[float] = numbers.tolist()
+    return found
 
 
 def catalogue(package: ModuleType) -> tuple[Signal, ...]:

@@ -19,6 +19,7 @@ import pyarrow.parquet as pq
 from curate import schema
 from curate.column import Numbers
 from curate.errors import CurateError, LawError
+from curate.kernel import compiling
 from curate.ledger import Count, Spans, StageLedger
 from curate.passes import Pass, passes
 from curate.read.reader import Input, Span, read
@@ -60,8 +61,9 @@ class Worker:
         """Send a batch without rows through every stage: its kernels are loaded, or compiled."""
         batch = pa.RecordBatch.from_pylist([], schema.RAW)
         for this in self._passes:
-            for _, stage in self._open(this.index):
-                batch = stage(batch)
+            for label, stage in self._open(this.index):
+                with compiling(label):
+                    batch = stage(batch)
             for step in this.surveys:
                 step.stage.survey(without(batch, *schema.VERDICT.names))
         if self._recipe.tokenizer and not self._recipe.tokenizer.load:
@@ -179,7 +181,8 @@ class _Flow:
 
     def _apply(self, label: str, stage: Stage, batch: Batch) -> Batch:
         started = time.perf_counter()
-        after = stage(batch)
+        with compiling(label):
+            after = stage(batch)
         self._spend(label, started)
         if not after.column(schema.ID).equals(batch.column(schema.ID)):
             raise LawError(f"{label}: the stage returned other rows than it was given")

@@ -177,7 +177,8 @@ class Lines:
             (LOREM_IPSUM, "c4.lorem_ipsum"),
             (CURLY_BRACKET, "c4.curly_bracket"),
         ):
-            batch = mark(batch, dropped == kind, reason)
+            # At the first line with it the search ends: 1 where none is allowed.
+            batch = mark(batch, dropped == kind, reason, value=(dropped == kind) * 1.0, bound=0)
         return self.judge(batch)
 
     def judge(self, batch: Batch) -> Batch:

@@ -6,6 +6,8 @@ It has no date, so that the same documents and settings give the same bytes.
 import json
 from typing import Any
 
+from filters.classifier_figures import warnings
+
 
 def as_text(card: dict[str, Any]) -> str:
     """The card as JSON."""
@@ -56,6 +58,7 @@ def figures_page(found: dict[str, Any]) -> list[str]:
     """The figures as lines of Markdown."""
     half, calibration = found["at_half"], found["calibration"]
     return [
+        *(line for said in warnings(found) for line in (f"**Warning.** {said}", "")),
         f"{found['documents']:,} documents, {found['of_the_label']:,} of the label, "
         f"{found['without_words']:,} without words (counted as 0).",
         "",

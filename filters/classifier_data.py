@@ -73,12 +73,21 @@ class Split:
 
 
 def record_batches(path: Path) -> Iterator[pa.RecordBatch]:
-    """A Parquet or JSONL file in batches with all columns; of plain text, every line a document."""
+    """A Parquet or JSONL file in batches with all columns; of plain text, every line a document.
+
+    A file without documents is a batch without rows that has its columns; an empty JSONL has none.
+    """
     name = path.name.removesuffix(path.suffix) if path.suffix in PACKED else path.name
     try:
         if name.endswith(".parquet"):
-            yield from parquet(path).iter_batches(ROWS)
+            file = parquet(path)
+            yield from file.iter_batches(ROWS)
+            if not file.metadata.num_rows:
+                yield pa.RecordBatch.from_pylist([], file.schema_arrow)
         elif name.endswith((".jsonl", ".ndjson", ".json")):
+            with pa.input_stream(path) as stream:
+                if not stream.read(1):
+                    return
             with pa.input_stream(path) as stream:
                 options = pyarrow.json.ReadOptions(block_size=BLOCK_BYTES)
                 yield from pyarrow.json.open_json(stream, options)

@@ -9,6 +9,8 @@ from curate.column import Mask, Numbers
 SHARES = (0.01, 0.05, 0.1, 0.2, 0.3, 0.5)
 BINS = 10
 DECIMALS = 6
+# Fewer documents of a side than this tell no shares; scores that differ by less tell nothing apart.
+FEW, NARROW = 20, 0.01
 
 
 def figures(scores: Numbers, truth: Mask) -> dict[str, Any]:
@@ -18,16 +20,40 @@ def figures(scores: Numbers, truth: Mask) -> dict[str, Any]:
     which score on so many are kept.
     """
     silent = int(np.isnan(scores).sum())
+    spread = np.ptp(scores[~np.isnan(scores)]) if silent < len(scores) else None
     scores = np.nan_to_num(scores)
     return {
         "documents": len(scores),
         "of_the_label": int(truth.sum()),
         "without_words": silent,
+        "spread": _rounded(spread),
         "auc": auc(scores, truth),
         "at_half": at(scores, truth, 0.5),
         "calibration": calibration(scores, truth),
         "thresholds": [threshold(scores, truth, share) for share in SHARES],
     }
+
+
+def warnings(found: dict[str, Any]) -> list[str]:
+    """Why these figures, or the classifier, are not to be relied on."""
+    said = []
+    spread, good = found["spread"], found["of_the_label"]
+    if spread is not None and spread < NARROW:
+        said.append(
+            f"The scores differ by {spread:g} at most: the classifier has learned nothing that "
+            "tells these documents apart. Give it more documents, epochs or a higher rate."
+        )
+    few = [
+        f"{count} {what}"
+        for count, what in ((good, "of the label"), (found["documents"] - good, "not of it"))
+        if count < FEW
+    ]
+    if few:
+        said.append(
+            f"Of the documents that it was measured on only {' and '.join(few)}: with fewer than "
+            f"{FEW} the figures are mostly chance."
+        )
+    return said
 
 
 def auc(scores: Numbers, truth: Mask) -> float | None:

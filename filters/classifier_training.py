@@ -4,9 +4,12 @@ One thread trains, for several write to the same numbers without waiting for eac
 would be another one every time.
 """
 
+import contextlib
 import difflib
+import errno
 import os
 import tempfile
+from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import asdict, dataclass, replace
 from importlib.metadata import version
@@ -19,8 +22,8 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from curate.column import Mask, Numbers
-from curate.errors import InputError, RecipeError
-from curate.store import describe, sync_file, sync_folder, write_atomic
+from curate.errors import DiskError, InputError, RecipeError
+from curate.store import describe, disk_errors, sync_file, sync_folder, write_atomic
 from filters.classifier import CARD, MODEL, Classifier, load
 from filters.classifier_card import as_markdown, as_text
 from filters.classifier_data import Labelled, Split, column, read_lines, record_batches, split
@@ -107,6 +110,15 @@ def train(sources: list[Labelled], settings: Settings, output: Path) -> dict[str
 
 
 def _check(parts: Split, settings: Settings) -> None:
+    total: Counter[str] = Counter()
+    for counts in parts.counts.values():
+        total.update(counts)
+    if len(total) > 1 and settings.label not in total:
+        *rest, last = (f"{label!r} ({count} documents)" for label, count in sorted(total.items()))
+        raise InputError(
+            f"the labels found are {', '.join(rest)} and {last}, and none is {settings.label!r}; "
+            f"say which of them the number is about, such as --label {max(total)}"
+        )
     for side, counts in parts.counts.items():
         if settings.label not in counts or len(counts) < 2:
             found = ", ".join(f"{count} {label}" for label, count in sorted(counts.items()))
@@ -196,20 +208,28 @@ def score_files(
 ) -> Numbers:
     """Write every file as Parquet with a column of numbers; all numbers, 8 bytes a document.
 
-    `columns` are those of the text and of the number; `files` says what is written to where.
+    `columns` are those of the text and of the number; `files` says what is written to where. A
+    file without documents becomes one without rows; only where all are such, this is an error.
     """
     every = [np.empty(0)]
     for source, target in files.items():
         target.parent.mkdir(parents=True, exist_ok=True)
         scratch = target.with_name(f".{target.name}.{os.getpid()}.tmp")
         try:
-            every += list(_write(_scored(classifier, source, columns, advance), scratch))
-            sync_file(scratch)
-            scratch.replace(target)
+            with disk_errors(target.parent):
+                every += list(_write(_scored(classifier, source, columns, advance), scratch))
+                sync_file(scratch)
+                scratch.replace(target)
+        except OSError as error:  # of writing: what cannot be read is an InputError
+            raise DiskError(f"{target}: {os.strerror(error.errno or errno.EIO)}") from error
         finally:
-            scratch.unlink(missing_ok=True)
+            with contextlib.suppress(OSError):  # what led here is told, not this
+                scratch.unlink(missing_ok=True)
         sync_folder(target.parent)
-    return np.concatenate(every)
+    scores = np.concatenate(every)
+    if not len(scores):
+        raise InputError(f"no documents to score in {', '.join(map(str, files))}")
+    return scores
 
 
 def _scored(
@@ -219,7 +239,7 @@ def _scored(
     advance: Callable[[dict[str, int]], None],
 ) -> Iterator[tuple[pa.RecordBatch, Numbers]]:
     text, name = columns
-    for batch in record_batches(source):
+    for batch in _with_columns(source, text):
         texts = column(batch, text, source)
         if name in batch.schema.names:
             raise InputError(f"{source}: has a column {name!r}; choose another with --column")
@@ -228,15 +248,19 @@ def _scored(
         yield batch.append_column(name, pa.array(scores, pa.float64())), scores
 
 
+def _with_columns(source: Path, text: str) -> Iterator[pa.RecordBatch]:
+    """The batches of a file, at least one: nothing else says which columns an empty file has."""
+    batches = record_batches(source)
+    nothing = pa.RecordBatch.from_pylist([], pa.schema([(text, pa.string())]))
+    yield next(batches, nothing)
+    yield from batches
+
+
 def _write(batches: Iterator[tuple[pa.RecordBatch, Numbers]], target: Path) -> Iterator[Numbers]:
-    writer = None
-    try:
+    batch, scores = next(batches)
+    with pq.ParquetWriter(target, batch.schema, compression="zstd") as writer:
+        writer.write_batch(batch)
+        yield scores
         for batch, scores in batches:
-            writer = writer or pq.ParquetWriter(target, batch.schema, compression="zstd")
             writer.write_batch(batch)
             yield scores
-    finally:
-        if writer:
-            writer.close()
-    if writer is None:
-        raise InputError(f"{target.name}: nothing to score")

@@ -4,7 +4,7 @@ import io
 import itertools
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import pyarrow as pa
 import pyarrow.compute as pc
@@ -62,6 +62,15 @@ def cut_row_groups(window: Window, split_bytes: int) -> list[Span]:
         if start - starts[-1] >= split_bytes and start < size:
             starts.append(start)
     return [Span(*pair) for pair in zip(starts, [*starts[1:], size], strict=True)]
+
+
+def first_row(source: io.RawIOBase) -> dict[str, Any]:
+    """The first row of a file, by column; its columns alone where it has no row."""
+    file = pq.ParquetFile(source, page_checksum_verification=True)
+    for batch in file.iter_batches(1, use_threads=False):
+        row: dict[str, Any] = batch.to_pylist()[0]
+        return row
+    return dict.fromkeys(file.schema_arrow.names)
 
 
 @dataclass(frozen=True)

@@ -55,6 +55,25 @@ def test_from_labelled_documents_to_numbers(tmp_path):
     numbers = table.column("hq").to_pylist()
     assert min(numbers[:5]) > 0.8 and max(numbers[5:10]) < 0.2 and numbers[10] != numbers[10]
     assert pq.read_table(output / "good.parquet").num_rows == 60
+
+    # A part of a run's output may have no rows, and a file no bytes.
+    pq.write_table(pa.table({"text": pa.array([], "string"), "n": [0][:0]}), tmp_path / "e.parquet")
+    (tmp_path / "nothing.jsonl").touch()
+    nothing = ("--input", tmp_path / "e.parquet", "--input", tmp_path / "nothing.jsonl")
+    done = curate("score", tmp_path / "hq", *nothing, "--input", labelled, "--output", output)
+    assert done.returncode == 0 and "11 documents" in done.stdout, done.stderr
+    empty = pq.read_table(output / "e.parquet")
+    assert (empty.column_names, empty.num_rows) == (["text", "n", "quality"], 0)
+    assert pq.read_table(output / "nothing.parquet").column_names == ["text", "quality"]
+    done = curate("score", tmp_path / "hq", *nothing, "--output", output)
+    last = done.stderr.splitlines()[-1]
+    assert done.returncode == 2 and "no documents to score in" in last and ".tmp" not in last
+    # The file that is written first has a longer name, which is nobody's business.
+    long = tmp_path / f"{'a' * 240}.jsonl"
+    long.write_text('{"text": "a"}\n')
+    done = curate("score", tmp_path / "hq", "--input", long, "--output", output)
+    assert done.returncode == 4 and ".tmp" not in done.stderr
+    assert done.stderr.endswith(f"{'a' * 240}.parquet: File name too long\n")
     good = ("score", tmp_path / "hq", "--input", tmp_path / "good.parquet", "--output")
     assert "would be overwritten" in curate(*good, tmp_path).stderr
 

@@ -172,13 +172,21 @@ def test_plan_filters_recipes_models_and_help_say_something_useful():
         (["--help"], "Example:"),
         (["run", "--help"], "Example:"),
         (["plan", "fineweb"], "gopher.word_count"),
+        (["plan", "fineweb"], "language.Identify: {keep: [en]}"),
         (["filters", "gopher"], "gopher.mean_word_length"),
+        (["filters", "language.Identify"], "low          number                       0.65"),
+        (["filters", "read"], "text_key"),
         (["recipes"], "fineweb"),
         (["models", "list"], "lid.176"),
     ):
         done = curate(*arguments)
         assert done.returncode == 0, done.stderr
         assert expected in done.stdout
+
+
+def test_a_family_that_is_not_there_is_answered_by_the_nearest_name():
+    done = curate("filters", "langauge.Identify")
+    assert done.returncode == 2 and "did you mean language.Identify?" in done.stderr
 
 
 def test_explain_tells_a_documents_journey(recipe, tmp_path):
@@ -253,3 +261,16 @@ def test_decide_and_compare_tell_what_is_no_run(recipe, tmp_path):
         done = curate(*arguments)
         assert done.returncode == 2
         assert "Traceback" not in done.stderr
+
+
+def test_a_text_under_another_name_is_found_by_the_hint_that_the_run_ends_with(recipe, tmp_path):
+    rows = [{"contents": f"some words of the document {at}", "id": at} for at in range(12)]
+    (tmp_path / "toy.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+    done = run(recipe, tmp_path / "toy.jsonl", output=tmp_path / "out")
+    assert done.returncode == 3
+    hint = "no field 'text' in toy.jsonl; there are: contents, id; say `(.*)` in the recipe"
+    found = re.search(hint, done.stderr)
+    assert found and balance(tmp_path / "out") == {"jsonl.no_text": 12, "kept": 0}
+    recipe.write_text(f"{RECIPE}{found[1]}\n")
+    done = run(recipe, tmp_path / "toy.jsonl", output=tmp_path / "out")
+    assert done.returncode == 0 and balance(tmp_path / "out")["kept"] > 0, done.stderr

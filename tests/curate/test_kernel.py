@@ -12,6 +12,7 @@ import pytest
 
 from curate import kernel
 from curate.column import view
+from curate.errors import KernelError
 from curate.index import index
 from filters import fineweb, gopher
 
@@ -106,6 +107,116 @@ def test_a_cache_is_named_after_all_that_its_kernels_are_made_of(
     real = Path.read_bytes
     monkeypatch.setattr(Path, "read_bytes", lambda path: real(path) + b"#" * (path.name == changed))
     assert (kernel.cache_folder(source) != first) == matters
+
+
+def undecorated(text):
+    return len(text)
+
+
+@kernel.helper
+def decoded(text):
+    return text.decode()
+
+
+def decodes(document):
+    return float(len(document.text.decode()))
+
+
+def decodes_in_a_helper(document):
+    return decoded(document.text)
+
+
+def calls_a_plain_function(document):
+    return float(undecorated(document.text))
+
+
+def allocates(document):
+    return float(len(np.zeros(len(document.text))))
+
+
+def returns_nothing(document):
+    pass
+
+
+def asks_for_more(document):
+    return document.colour
+
+
+BYTES = "Unknown attribute 'decode' of type readonly array(uint8, 1d, C); document.text is an array"
+
+
+@pytest.mark.skipif(PLAIN, reason="nothing is compiled")
+@pytest.mark.parametrize(
+    ("measure", "at", "said"),
+    [
+        (decodes, decodes, BYTES),
+        (decodes_in_a_helper, decoded.py_func if not PLAIN else decoded, BYTES),
+        (calls_a_plain_function, calls_a_plain_function, "decorate it with @helper"),
+        (allocates, allocates, "there is no zeros(int64) in a kernel; a kernel makes no arrays"),
+        (returns_nothing, returns_nothing, "return a number on every path"),
+        (asks_for_more, asks_for_more, "Unknown attribute 'colour' of type Document"),
+    ],
+)
+def test_a_mistake_in_a_filter_is_told_by_place_and_reason(measure, at, said):
+    with pytest.raises(KernelError) as caught:
+        kernel.kernel(measure)
+    (line,) = str(caught.value).splitlines()
+    place, _, rest = line.partition(": ")
+    path, _, number = place.rpartition(":")
+    assert Path(path).resolve() == Path(__file__).resolve()
+    assert 0 <= int(number) - at.__code__.co_firstlineno <= 2
+    assert rest.startswith(f"test_kernel.{measure.__name__} cannot be compiled: ")
+    assert said in rest
+
+
+OOPS = '''"""Oops: a mistake."""
+
+import pyarrow as pa
+
+from curate.kernel import helper
+from curate.signal import index_signal, signal
+
+
+@helper
+def twice(text):
+    return text.decode() * 2
+
+
+@signal(low=1)
+def wrong(document) -> float:
+    """Wrong."""
+    return float(len(document.text.decode()))
+
+
+@index_signal(low=1)
+def indexed(batch, index):
+    """Wrong in a helper of its own."""
+    return twice(index.text.data)
+'''
+
+
+@pytest.mark.skipif(PLAIN, reason="nothing is compiled")
+def test_a_run_with_a_mistaken_filter_ends_with_one_line(tmp_path):
+    root = Path(__file__).resolve().parents[2]
+    for package in ("curate", "filters", "tokenizer", "trainer", "pipelines"):
+        shutil.copytree(root / package, tmp_path / package)
+    (tmp_path / "filters" / "oops.py").write_text(OOPS)
+    (tmp_path / "one.jsonl").write_text('{"text": "a text"}\n')
+    for name, line in (("wrong", 17), ("indexed", 11)):
+        recipe = f"stages: [html.Extract, filter: [oops.{name}]]"
+        (tmp_path / "oops.yaml").write_text(recipe)
+        command = [sys.executable, "-m", "curate", "run", "oops.yaml", "--input", "one.jsonl"]
+        done = subprocess.run(
+            [*command, "--output", f"out-{name}"],
+            cwd=tmp_path,
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+        assert done.returncode == 2
+        last = done.stderr.splitlines()[-1]
+        assert last.startswith(f"curate: filters/oops.py:{line}: ") and "'decode'" in last
+        assert "Traceback" not in done.stderr and len(done.stderr.splitlines()) <= 2
 
 
 def test_helpers_take_arrays_and_numbers():

@@ -196,6 +196,10 @@ def test_a_document_that_is_dropped_says_why_and_keeps_its_text():
             "quarantined": False,
         }
     ]
+    (row,) = stage(
+        pa.RecordBatch.from_pydict({"text": ["One line {here}, and {there}."]})
+    ).to_pylist()
+    assert [row[name] for name in VERDICT] == ["c4.curly_bracket", 1, 0, False]
 
 
 def test_a_null_text_stays_null():

@@ -17,7 +17,7 @@ from curate.errors import InputError, ModelError, RecipeError
 from curate.plan import plan
 from filters.classifier import Score, load, normalised
 from filters.classifier_data import Labelled, cleaned, split
-from filters.classifier_figures import at, auc, calibration, figures, threshold
+from filters.classifier_figures import at, auc, calibration, figures, threshold, warnings
 from filters.classifier_training import evaluate, preset, train
 
 COMPILED = os.environ.get("NUMBA_DISABLE_JIT") != "1"
@@ -105,6 +105,28 @@ def test_figures_of_hardly_any_document_are_defined(truth):
     found = figures(np.full(len(truth), 0.7), np.array(truth, np.bool_))
     assert found["auc"] is None
     json.dumps(found, allow_nan=False)
+
+
+def test_figures_that_say_nothing_say_so():
+    truth = np.arange(60) < 30
+    told = figures(np.where(truth, 0.9, 0.1), truth)
+    assert (told["spread"], warnings(told)) == (0.8, [])
+    # One document without words is no spread.
+    flat = figures(np.array([*np.linspace(0.5, 0.5039, 59), np.nan]), truth)
+    (said,) = warnings(flat)
+    assert "differ by 0.0039 at most: the classifier has learned nothing" in said
+    (said,) = warnings(figures(np.where(truth[10:], 0.9, 0.1), np.arange(50) < 19))
+    assert "only 19 of the label:" in said
+
+
+def test_a_classifier_that_learned_nothing_says_so_in_its_card(tmp_path):
+    sources = [
+        Labelled((write_documents(tmp_path / f"{label}.jsonl", GOOD, seed=seed),), label)
+        for seed, label in ((1, "hq"), (2, "cc"))
+    ]
+    train(sources, preset("dclm", **SMALL | {"epochs": 1, "rate": 1e-6}), tmp_path / "model")
+    page = (tmp_path / "model" / "model-card.md").read_text()
+    assert "**Warning.** The scores differ by" in page and "of the label" in page
 
 
 def test_texts_become_lines_as_the_library_wants_them():
@@ -299,3 +321,15 @@ def test_documents_that_cannot_teach_are_refused(tmp_path, toy):
         spaced = Labelled((tmp_path / "spaced.jsonl",), label_column="label")
         train([spaced], preset("fasttext", **SMALL), tmp_path / "model")
     assert not (tmp_path / "model" / "model.bin").exists()
+
+
+def test_a_label_that_no_document_has_is_answered_by_those_there_are(tmp_path):
+    rows = [json.dumps({"text": f"text {at}", "label": str(at % 2)}) for at in range(149)]
+    (tmp_path / "judged.jsonl").write_text("\n".join(rows))
+    judged = Labelled((tmp_path / "judged.jsonl",), label_column="label")
+    expected = (
+        r"the labels found are '0' \(75 documents\) and '1' \(74 documents\), and none is 'hq'; "
+        "say which of them the number is about, such as --label 1"
+    )
+    with pytest.raises(InputError, match=expected):
+        train([judged], preset("dclm", **SMALL), tmp_path / "model")

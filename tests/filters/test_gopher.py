@@ -3,14 +3,11 @@
 import math
 import os
 
-import pyarrow as pa
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from curate.column import view
-from curate.index import index
-from curate.kernel import each
+from curate.signal import measure
 from filters import gopher
 
 few = settings(
@@ -56,35 +53,31 @@ PROSE = st.lists(st.sampled_from(PARTS + GAPS), max_size=30).map("".join)
 EDGES = ["", "a", "\n", "\n\n\n", " ", "\0", "😀", "....", ".. .", "- a\n• b\r\n* c", "of the"]
 
 
-def measured(signal, texts: list[str | bytes]) -> list[float]:
-    return each(signal.measure, index(view(pa.array(texts)))).tolist()
-
-
 @SIGNALS
 @few
 @given(PROSE)
 def test_a_signal_is_what_its_twin_says(signal, text):
-    assert measured(signal, [text]) == pytest.approx([TWINS[signal](text)], nan_ok=True)
+    assert measure(signal, [text]) == pytest.approx([TWINS[signal](text)], nan_ok=True)
 
 
 @SIGNALS
 def test_a_signal_is_what_its_twin_says_at_the_edges(signal):
     expected = [TWINS[signal](text) for text in EDGES]
-    assert measured(signal, EDGES) == pytest.approx(expected, nan_ok=True)
+    assert measure(signal, EDGES) == pytest.approx(expected, nan_ok=True)
 
 
 @SIGNALS
 @few
 @given(st.binary(max_size=60))
 def test_bytes_that_are_not_utf8_are_measured_too(signal, data):
-    assert len(measured(signal, [data])) == 1
+    assert len(measure(signal, [data])) == 1
 
 
 @SIGNALS
 def test_a_long_line_is_measured(signal):
     words = 1_000 if os.environ.get("NUMBA_DISABLE_JIT") == "1" else 200_000
     text = "then# " * words
-    assert measured(signal, [text]) == pytest.approx([TWINS[signal](text)], nan_ok=True)
+    assert measure(signal, [text]) == pytest.approx([TWINS[signal](text)], nan_ok=True)
 
 
 def test_bounds_are_those_of_the_paper():
