@@ -85,8 +85,11 @@ class _Recipe(BaseModel):
 
 class _Times(BaseModel):
     wall_seconds: Number = 0
+    curation_seconds: Number = 0
     documents_per_second: Number = 0
     workers: Whole = 0
+    units: Whole = 0
+    units_reused: Whole = 0
     seconds: dict[str, Number] = {}
 
 

@@ -10,7 +10,6 @@ from pathlib import Path
 from typing import Annotated, Any
 
 import typer
-from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
@@ -25,7 +24,7 @@ from curate.importance import app as importance_app
 from curate.lm.commands import app as lm_app
 from curate.passes import Pass, passes
 from curate.plan import plan as make_plan
-from curate.progress import Watcher
+from curate.progress import Watcher, console, line, show
 from curate.publish import pretty
 from curate.read.fields import hints
 from curate.read.settings import Read
@@ -45,6 +44,7 @@ app = typer.Typer(
     help="Turn crawl dumps into training data, every document accounted for.",
     epilog="Example:  curate run fineweb --input 'crawl/*.warc.gz' --output out",
     rich_markup_mode=None,
+    context_settings={"help_option_names": ["-h", "--help"]},
 )
 models_app = typer.Typer(no_args_is_help=True, help="Models by name: list, verify, fetch.")
 app.add_typer(models_app, name="models")
@@ -96,16 +96,16 @@ def run(  # noqa: PLR0913  # a command's options are its arguments
     if ray_address and workers == 0:
         raise InputError("--workers 0 is without Ray; leave out --ray-address, or name workers")
     text, where = recipe.read(name)
-    console = Console(stderr=True)
+    started = time.perf_counter()
     job = Job(text, where, inputs, output, workers, ray_address, rejected)
-    with Watcher(console) as watcher:
+    with Watcher(console(stderr=True)) as watcher:
         outcome = run_job(job, watcher)
         trained = _train(outcome, output, watcher)
     settings = outcome.plan.recipe.train
     text = _sample(output / "model", settings) if trained and settings else ""
-    _note_times(output, outcome)
+    _note_times(output, outcome, time.perf_counter() - started)
     page = report.write_report(output, samples=samples)
-    Console().print(report.summary(output))
+    show(report.summary(output))
     _lies(output, page, outcome)
     if text:
         print(f"\nA sample from the model:\n\n{_printable(text)}\n")
@@ -117,12 +117,15 @@ def _train(outcome: Outcome, output: Path, watcher: Watcher) -> bool:
     if settings is None or not (output / "tokens").is_dir():
         training.forget(output)
         return False
+    started = time.perf_counter()
     summary = training.train(output, settings, watcher)
-    outcome.seconds["train model"] = summary.seconds
-    watcher.note(
-        f"trained {summary.steps} steps on {summary.device}: loss {summary.first_loss:.2f} -> "
-        f"{summary.last_loss:.2f}, {summary.tokens_per_second:,.0f} tokens/s"
-    )
+    outcome.seconds["train model"] = time.perf_counter() - started
+    loss = f"loss {summary.first_loss:.2f} -> {summary.last_loss:.2f}"
+    if summary.tokens_per_second:
+        speed = f"{summary.tokens_per_second:,.0f} tokens/s"
+        watcher.note(f"trained {summary.steps} steps on {summary.device}: {loss}, {speed}")
+    else:
+        watcher.note(f"the model of {summary.steps} steps was there already: {loss}")
     return True
 
 
@@ -146,16 +149,25 @@ def _printable(text: str) -> str:
     )
 
 
-def _note_times(output: Path, outcome: Outcome) -> None:
-    """Times and speeds, in a file of their own: everything else is the same for every run."""
+def _note_times(output: Path, outcome: Outcome, wall_seconds: float) -> None:
+    """Times and speeds, in a file of their own: everything else is the same for every run.
+
+    Speeds are those of the curation, without kernels and training, and of a run that did all of
+    it: where pieces were there already, there is no speed to tell.
+    """
     stages = outcome.ledger["stages"]
     documents = stages[0]["entered"]["documents"] if stages else 0
+    curation = max(outcome.curation_seconds, 1e-9)
+    speeds = {
+        "documents_per_second": round(documents / curation, 1),
+        "bytes_per_second": round(outcome.plan.bytes / curation),
+    }
     times = {
         "version": __version__,
         "workers": outcome.workers,
-        "wall_seconds": round(outcome.wall_seconds, 3),
-        "documents_per_second": round(documents / max(outcome.wall_seconds, 1e-9), 1),
-        "bytes_per_second": round(outcome.plan.bytes / max(outcome.wall_seconds, 1e-9)),
+        "wall_seconds": round(wall_seconds, 3),
+        "curation_seconds": round(outcome.curation_seconds, 3),
+        **({} if outcome.reused else speeds),
         "units": outcome.units,
         "units_reused": outcome.reused,
         "seconds": {label: round(value, 4) for label, value in outcome.seconds.items()},
@@ -164,22 +176,24 @@ def _note_times(output: Path, outcome: Outcome) -> None:
 
 
 def _lies(output: Path, page: Path, outcome: Outcome) -> None:
-    places = [
-        (output / "documents", "documents that were kept, with all signals"),
-        (output / "dropped", "documents that were dropped: reason, value, bound"),
-        (output / "rejected", "the text of dropped documents"),
-        (output / "tokenizer", "the tokenizer"),
-        (output / "tokens", "token shards"),
-        (output / "model", "the model"),
-        (output / "ledger.json", "every document and byte, counted"),
-        (page, "the report: open it in a browser"),
-    ]
-    table = Table.grid(padding=(0, 2))
-    for place, what in places:
-        if place.exists():
-            table.add_row(escape(str(place)), what)
-    Console().print(table)
-    if outcome.reused:
+    places = {
+        "documents": "documents that were kept, with all signals",
+        "dropped": "documents that were dropped: reason, value, bound",
+        "rejected": "the text of dropped documents",
+        "tokenizer": "the tokenizer",
+        "tokens": "token shards",
+        "model": "the model",
+        "ledger.json": "every document and byte, counted",
+        page.name: "the report",
+    }
+    show(line(f"\nIn {_printable(str(output))}:"))
+    for name, what in places.items():
+        if (output / name).exists():
+            print(f"  {name:{max(map(len, places))}}  {what}")
+    show(line(f"\nOpen the report in a browser: {_printable(str(page))}"))
+    if outcome.reused == outcome.units:
+        print(f"All {outcome.units} units of work were there already: none was done again.")
+    elif outcome.reused:
         print(f"{outcome.reused} of {outcome.units} units of work were there already.")
 
 
@@ -223,7 +237,7 @@ def report_command(
 ) -> None:
     """Write one self-contained page about a run, and print it in short."""
     page = report.write_report(folder, samples=samples)
-    Console().print(report.summary(folder))
+    show(report.summary(folder))
     print(page)
 
 
@@ -240,7 +254,7 @@ def decide_command(
     if documents and output is None:
         raise InputError("--documents needs a place: name one with --output")
     decision = decide(stored(folder), recipe.load(name))
-    Console().print(differences.decided(decision))
+    show(differences.decided(decision))
     if output:
         decided.write(decision, output, documents)
         print(output)
@@ -255,7 +269,7 @@ def compare_command(
 ) -> None:
     """Tell where the verdicts of two runs on the same input differ, with samples."""
     comparison = compare(first, second, samples)
-    Console().print(differences.compared(comparison))
+    show(differences.compared(comparison))
     if output:
         print(comparison_page.write_comparison(comparison, output))
 
@@ -264,11 +278,15 @@ def compare_command(
 def explain(
     folder: Folder,
     identity: Annotated[
-        str, typer.Argument(metavar="ID", help="An id or its beginning, or a URL.")
+        str,
+        typer.Argument(
+            metavar="ID",
+            help="An id in hex or its beginning, as the report's samples have it, or a URL.",
+        ),
     ],
 ) -> None:
     """Tell one document's journey: every stage, number, bound and verdict."""
-    Console().print(report.journey(folder, identity))
+    show(report.journey(folder, identity))
 
 
 @app.command(epilog="Example:  curate filters gopher")
@@ -287,7 +305,8 @@ def filters(
         _print_stage(family, found[family])
         return
     if not any(name.startswith(family) for name in found):
-        raise InputError(f"no family or name {family!r}{recipe.nearest(family, [*found])}")
+        names = [*sorted({name.partition(".")[0] for name in found}), *found]
+        raise InputError(f"no signal, stage or family {family!r}{recipe.nearest(family, names)}")
     table = Table("name", "low", "high", "what it is", box=None, header_style="bold")
     source = ""
     for name, value in sorted(found.items(), key=lambda item: item[0].lower()):
@@ -301,7 +320,7 @@ def filters(
         else:
             about = (value.__doc__ or "").strip().splitlines()[0]
             table.add_row(f"[bold]{name}[/bold]", "", "", escape(f"stage: {about}"))
-    Console().print(table)
+    show(table)
 
 
 def _print_stage(name: str, stage: type) -> None:
@@ -310,7 +329,7 @@ def _print_stage(name: str, stage: type) -> None:
     for one in stage_settings.settings(stage):
         table.add_row(*map(escape, (one.name, one.kind, one.default, one.about)))
     if table.row_count:
-        Console().print(table)
+        show(table)
     else:
         print("It has no settings.")
 
@@ -327,7 +346,7 @@ def plan(
     """Show what would run: passes, stages, bounds, inputs and units. Reads no documents."""
     text, where = recipe.read(name)
     read = recipe.parse(text, where)
-    print(f"{read.name}: {read.about or read.source}")
+    print(": ".join(part for part in (read.name, read.about or read.source) if part))
     for one in passes(read):
         _print_pass(one, read.read)
     for key, section in (("tokenizer", read.tokenizer), ("train", read.train)):
@@ -396,13 +415,13 @@ def list_models() -> None:
 @models_app.command()
 def verify(name: str) -> None:
     """Check a model's size and SHA-256."""
-    print(models.verify(name))
+    print(f"{name}: the pinned bytes, at {models.verify(name)}")
 
 
 @models_app.command()
 def fetch(name: str) -> None:
     """Fetch a model by name, and check it."""
-    print(models.fetch(name))
+    print(f"{name}: fetched and checked, at {models.fetch(name)}")
 
 
 @app.command(epilog="Example:  curate sample out/model --prompt 'The function returns'")

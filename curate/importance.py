@@ -4,11 +4,9 @@ from pathlib import Path
 from typing import Annotated, Any
 
 import typer
-from rich.console import Console
 from rich.table import Table
-from rich.text import Text
 
-from curate.progress import Watcher
+from curate.progress import Watcher, console, line, show
 from curate.schema import TEXT
 from filters.importance_training import SIDES, Settings, count, write
 from tokenizer.commands import files_of
@@ -51,14 +49,14 @@ def train_command(  # noqa: PLR0913  # a command's options are its arguments
     settings = Settings(buckets=buckets, language=language, text_column=text_column)
     files = {side: files_of(given) for side, given in zip(SIDES, (target, source), strict=True)}
     corpora = {}
-    with Watcher(Console(stderr=True)) as watcher:
+    with Watcher(console(stderr=True)) as watcher:
         for side, paths in files.items():
             watcher.begin(f"count {side}", 0, "documents")
             corpora[side] = count(paths, settings, watcher.advance)
             watcher.end()
     card = write(corpora, settings, output)
-    Console().print(_summary(card))
-    Console().print(Text(str(output)))
+    show(_summary(card))
+    show(line(str(output)))
 
 
 def _summary(card: dict[str, Any]) -> Table:

@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 from types import TracebackType
 from typing import Self
 
-from rich.console import Console
+from rich.console import Console, RenderableType
 from rich.progress import (
     BarColumn,
     Progress,
@@ -18,6 +18,23 @@ from rich.progress import (
 from rich.text import Text
 
 QUIET_SECONDS = 10.0
+UNFOLDED = 10_000  # columns
+
+
+def console(stderr: bool = False) -> Console:
+    """A console that folds lines for a terminal alone: a file or a pipe gets them whole."""
+    found = Console(stderr=stderr)
+    return found if found.is_terminal else Console(stderr=stderr, width=UNFOLDED)
+
+
+def show(what: RenderableType) -> None:
+    """Print it; a line of text, such as one with a path, is left to the terminal to fold."""
+    console().print(what, crop=False, soft_wrap=isinstance(what, Text))
+
+
+def line(text: str) -> Text:
+    """A line that is never folded or shortened, so that a path or a URL in it can be copied."""
+    return Text(text, no_wrap=True, overflow="ignore")
 
 
 class _Rates(ProgressColumn):
@@ -75,7 +92,7 @@ class Watcher:
 
     def note(self, text: str) -> None:
         """Say something that stays on the screen."""
-        self.console.print(Text(text))
+        self.console.print(Text(text), soft_wrap=True)
 
     def begin(self, phase: str, total: int, unit: str) -> None:
         """A phase of so many bytes or documents begins."""
@@ -94,12 +111,12 @@ class Watcher:
         now = time.monotonic()
         if not self.console.is_terminal and now - self._spoke > QUIET_SECONDS:
             self._spoke = now
-            self.console.print(Text(f"{self._phase}: {self._line(now)}"))
+            self.note(f"{self._phase}: {self._line(now)}")
 
     def end(self) -> None:
         """The phase is over; one line of it stays."""
         now = time.monotonic()
-        self.console.print(Text(f"{self._phase}: {self._line(now)}"))
+        self.note(f"{self._phase}: {self._line(now)}")
         if self._task is not None:
             self._bar.remove_task(self._task)  # type: ignore[arg-type]  # rich's own TaskID
         self._task = None

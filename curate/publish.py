@@ -84,6 +84,20 @@ def _sweep(output: Path, wanted: set[str]) -> None:
             path.unlink()
 
 
+def forget_empty(output: Path) -> None:
+    """Remove an output folder of ours in which no piece of work was finished."""
+    work = output / "work"
+    try:
+        for folder in (work / "tmp", work / "pieces"):
+            if folder.exists():
+                folder.rmdir()
+        (work / "lock").unlink(missing_ok=True)
+        work.rmdir()
+        output.rmdir()
+    except OSError:  # something lies in it
+        return
+
+
 def refuse_foreign(output: Path) -> None:
     """Raise InputError for a folder with files in it that no run of ours has made."""
     if not output.is_dir() or (output / "work" / "lock").exists() or not any(output.iterdir()):

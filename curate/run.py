@@ -1,7 +1,11 @@
 """The driver: plan, passes, decisions, publication. Only it publishes, and files are the truth."""
 
+import json
 import os
+import threading
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Protocol
@@ -62,7 +66,7 @@ class Outcome:
     plan: Plan
     ledger: dict[str, Any]
     seconds: dict[str, float] = field(default_factory=dict)
-    wall_seconds: float = 0.0
+    curation_seconds: float = 0.0  # from the plan to the token shards, without loading kernels
     workers: int = 0
     units: int = 0
     reused: int = 0
@@ -71,6 +75,10 @@ class Outcome:
 
 # Below this many bytes of input, starting Ray (8 s measured) costs more than a second worker saves.
 SMALL_RUN_BYTES = 128 << 20
+
+KERNELS = "load kernels"
+# From the disk cache kernels are there in less; what takes longer is told, for it may compile.
+QUIET_SECONDS = 1.0
 
 
 def run(job: Job, events: Events) -> Outcome:
@@ -82,36 +90,84 @@ def run(job: Job, events: Events) -> Outcome:
     started = time.perf_counter()
     recipe = parse(job.recipe, job.where)
     publish.refuse_foreign(job.output)
-    with owned(job.output / "work"):
+    is_new = not job.output.exists()
+    with owned(job.output / "work"), _no_trace_of_failure(job.output, is_new):
         todo = plan(recipe, job.inputs, job.output)
-        for note in todo.notes:
+        for note in [*todo.notes, *_replaced(todo, job.output)]:
             events.note(note)
         work = WorkFolder(job.output / "work")
         try:
             workers = _workers(job, todo)
-            _warm(job, todo, events)
+            loading = _warm(job, todo, events)
             with pool(workers, job.address, job.recipe, job.where) as members:
                 outcome = _Run(job, todo, work, members, events).run()
         finally:
             work.close()
     outcome.workers = workers
-    outcome.wall_seconds = time.perf_counter() - started
+    outcome.curation_seconds = time.perf_counter() - started - loading
+    if loading:
+        outcome.seconds = {KERNELS: loading, **outcome.seconds}
     return outcome
 
 
-def _warm(job: Job, todo: Plan, events: Events) -> None:
-    """Compile the kernels of these stages once, before every worker would."""
+@contextmanager
+def _no_trace_of_failure(output: Path, is_new: bool) -> Iterator[None]:
+    """Where the output folder is new and nothing gets done in it, it does not stay either."""
+    try:
+        yield
+    except CurateError:
+        if is_new:
+            publish.forget_empty(output)
+        raise
+
+
+def _replaced(todo: Plan, output: Path) -> list[str]:
+    """What an earlier run of another recipe, or over other inputs, loses by this one, in a line."""
+    try:
+        recipe = json.loads((output / "recipe.json").read_bytes())
+        inputs = json.loads((output / "manifest.json").read_bytes())["inputs"]
+        name = str(recipe["name"])
+    except (OSError, ValueError, TypeError, KeyError):  # there is none, or it was not finished
+        return []
+    what = f"replaces what recipe {name} left in {output}"
+    if name != todo.recipe.name:
+        return [what]
+    if recipe != json.loads(publish.pretty(todo.recipe.resolved())):
+        return [f"{what}: it had other settings"]
+    return [f"{what}: it had other inputs"] if inputs != named_inputs(todo) else []
+
+
+def named_inputs(todo: Plan) -> list[dict[str, Any]]:
+    """The inputs as a manifest names them."""
+    return [
+        {"source": source.name, "size": source.size, "identity": source.identity}
+        for source in todo.inputs
+    ]
+
+
+def _warm(job: Job, todo: Plan, events: Events) -> float:
+    """Compile the kernels of these stages once, before every worker would; the seconds it took."""
     stages = [
         [signal.name for signal in step.stage.signals] if isinstance(step.stage, Filter) else [name]
         for name, step in ((step.label, step) for step in todo.recipe.steps)
     ]
     compiled = cache_folder() / f"compiled-{digest([code(), stages])[:16]}"
     if compiled.exists():
-        return
-    events.note("loading kernels; compiling them, which happens once, takes about a minute ...")
-    with Worker(job.recipe, job.where) as worker:
-        worker.warm()
+        return 0.0
+    started = time.perf_counter()
+    told = threading.Timer(
+        QUIET_SECONDS,
+        events.note,
+        ["loading kernels; those that are new are compiled, once, which can take a minute or two"],
+    )
+    told.start()
+    try:
+        with Worker(job.recipe, job.where) as worker:
+            worker.warm()
+    finally:
+        told.cancel()
     compiled.touch()
+    return time.perf_counter() - started
 
 
 def _workers(job: Job, todo: Plan) -> int:
@@ -416,10 +472,7 @@ class _Run:
             "version": __version__,
             "recipe": self._plan.recipe.name,
             "models": self._plan.models,
-            "inputs": [
-                {"source": source.name, "size": source.size, "identity": source.identity}
-                for source in self._plan.inputs
-            ],
+            "inputs": named_inputs(self._plan),
             "files": files,
         }
         publish.tree(self._job.output, self._files, texts, sealed(manifest))

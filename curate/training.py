@@ -5,6 +5,7 @@ import shutil
 from pathlib import Path
 from typing import Any
 
+from curate.errors import ModelError
 from curate.plan import PACKAGES, TRAINER, code
 from curate.recipe import settings_of
 from curate.run import Events
@@ -12,6 +13,7 @@ from curate.store import describe, digest, file_digest, intact, sealed, write_at
 from trainer.settings import TrainSettings
 
 KEY = "key"
+CONFIG = "config.json"
 SEAL = "manifest.json"
 UNSEALED = (SEAL, "metrics.jsonl", "sample.txt")  # times, and what is drawn from the model
 
@@ -62,6 +64,8 @@ def _whole(model: Path) -> bool:
 
 def sample(model: Path, prompt: str, **how: Any) -> str:
     """What the model of a run writes after the prompt."""
+    if not (model / CONFIG).exists() and (model / "model" / CONFIG).exists():
+        raise ModelError(f"{model}: is a run, not a model; did you mean {model / 'model'}?")
     module = extra("trainer.sample")
     text: str = module.sample(model, prompt, module.Sampling(**how))
     return text

@@ -28,7 +28,9 @@ from filters.pii_patterns import (
     DOMAIN,
     DOTTED_CONTEXT,
     FILE_ENDINGS,
+    HOST,
     IPV4,
+    LAST_LABEL,
     LOCAL,
     PHONE,
     PHONE_CONTEXT,
@@ -279,17 +281,33 @@ def scrub_text(text: str) -> str:
 def without_secrets(row: bytes) -> bytes:
     """The text without keys, passwords, tokens, and user and query of its addresses."""
     row = SECRET.sub(b"[SECRET]", row)
-    return TOKEN.sub(_guarded_token, URL_PARTS.sub(_plain_url, row))
+    parts = []
+    last = 0
+    for url in URL_PARTS.finditer(row):
+        parts += [_without_tokens(row[last : url.start()]), _plain_url(url)]
+        last = url.end()
+    return b"".join([*parts, _without_tokens(row[last:])])
 
 
 def _plain_url(url: re.Match[bytes]) -> bytes:
     user = b"[SECRET]@" if url["user"] else b""
     query = url["query"][:1] + b"[SECRET]" if url["query"] else b""
-    return url["scheme"] + user + url["place"] + query
+    host = HOST.match(url["place"])
+    end = host.end() if host else 0
+    place = url["place"][:end] + _without_tokens(url["place"][end:])
+    return url["scheme"] + user + place + query
+
+
+def _without_tokens(row: bytes) -> bytes:
+    return TOKEN.sub(_guarded_token, row)
 
 
 def _guarded_token(token: re.Match[bytes]) -> bytes:
     value = token[0]
+    behind_dot = token.string[token.start() - 1 : token.start()] == b"."
+    if behind_dot and (label := LAST_LABEL.match(value)):  # of a host without `http://`
+        end = label.end()
+        return value[:end] + _without_tokens(value[end:])
     classes = sum(bool(re.search(group, value)) for group in (rb"[a-z]", rb"[A-Z]", rb"[0-9]"))
     words = re.fullmatch(rb"(?:[A-Za-z]+|[0-9]+)(?:[/_=+\-](?:[A-Za-z]+|[0-9]+|))*", value)
     hexadecimal = re.search(rb"[0-9a-fA-F]{32}", value)

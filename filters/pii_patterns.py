@@ -132,4 +132,10 @@ SECRET = re.compile(
     rb"|(?i:x-amz-signature|api[_\-]?key|access[_\-]?key|secret|passw(?:or)?d|pwd"
     rb"|token)[\"']?[ ]{0,3}[:=][ ]{0,3}[\"']?[^\s\"']{4,300}"
 )
+# A host names a place and not a person: no part of it is a token, `com/2012/...` neither. Without
+# a dot it may be one: `ss://` is followed by a password.
+HOST = re.compile(
+    rb"(?:[A-Za-z0-9_\-\x80-\xff]{1,63}\.){1,16}[A-Za-z0-9\-\x80-\xff]{2,63}\.?(?::[0-9]{1,5})?(?:/|\Z)"
+)
+LAST_LABEL = re.compile(rb"[A-Za-z]{2,24}/")
 TOKEN = re.compile(rb"[A-Za-z0-9+/_=\-]{24,}")

@@ -11,6 +11,7 @@ from rich.table import Table
 from rich.text import Text
 
 from curate.errors import InputError
+from curate.progress import console, line, show
 from tokenizer import fertility, train, vocabulary
 from tokenizer.encode import Encoder
 
@@ -44,11 +45,10 @@ def train_command(
 ) -> None:
     """Train a tokenizer on text and write it for tokenizers, transformers and tiktoken."""
     settings = train.Train(pattern=pattern, vocab_size=vocab_size, min_frequency=min_frequency)
-    console = Console()
-    with console.status("counting pieces and learning merges ..."):
+    with Console().status("counting pieces and learning merges ..."):
         summary = train.train_on_files(files_of(inputs), settings, output)
-    console.print_json(json.dumps(summary))
-    console.print(Text(str(output / "tokenizer.json")))
+    console().print_json(json.dumps(summary))
+    show(line(str(output / "tokenizer.json")))
 
 
 @app.command(epilog="Example:  curate tokenizer encode tok 'The function returns'")
@@ -59,13 +59,13 @@ def encode(tokenizer: Tokenizer, text: Annotated[str, typer.Argument()]) -> None
     table = Table("id", "bytes", box=None)
     for token in tokens.tolist():
         table.add_row(str(token), Text(repr(encoder.decode(tokens[tokens == token][:1]))[2:-1]))
-    Console().print(table)
+    show(table)
 
 
 @app.command(epilog="Example:  curate tokenizer evaluate tok --input 'out/documents/*.parquet'")
 def evaluate(tokenizer: Tokenizer, inputs: Inputs) -> None:
     """Measure bytes per token and tokens per word, for each language where it is known."""
-    Console().print(fertility.report(vocabulary.load(tokenizer), files_of(inputs)))
+    show(fertility.report(vocabulary.load(tokenizer), files_of(inputs)))
 
 
 def files_of(patterns: list[str]) -> list[Path]:

@@ -7,14 +7,12 @@ from pathlib import Path
 from typing import Annotated
 
 import typer
-from rich.console import Console
-from rich.text import Text
 
 from curate.errors import RecipeError
 from curate.lm.adjust import FALLBACK
 from curate.lm.estimate import Estimate
 from curate.lm.train import Workers, train
-from curate.progress import Watcher
+from curate.progress import Watcher, console, line, show
 from tokenizer.commands import files_of
 
 app = typer.Typer(
@@ -74,12 +72,11 @@ def train_command(  # noqa: PLR0913  # a command's options are its arguments
     if workers is None:
         size = sum(path.stat().st_size for path in paths)
         workers = 0 if size < SMALL_BYTES and not ray_address else len(os.sched_getaffinity(0))
-    console = Console(stderr=True)
-    with Watcher(console) as watcher:
+    with Watcher(console(stderr=True)) as watcher:
         summary = train(paths, settings, output, watcher, Workers(workers, ray_address))
     summary["seconds"] = round(time.perf_counter() - started, 1)
-    Console().print_json(json.dumps(summary))
-    Console().print(Text(str(output)))
+    console().print_json(json.dumps(summary))
+    show(line(str(output)))
 
 
 def _numbers(given: str) -> tuple[int, ...]:

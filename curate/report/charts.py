@@ -1,7 +1,7 @@
 """Charts as geometry: what is drawn where, in the units of an SVG's view box."""
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 
@@ -10,7 +10,7 @@ import numpy as np
 from curate.column import Numbers
 from curate.report.curves import STEPS, Curves, curves
 from curate.report.facts import SignalFacts
-from curate.report.sketch import Sketch
+from curate.report.sketch import Sketch, cut
 
 WIDTH, HEIGHT = 480.0, 132.0
 BINS = 48
@@ -99,13 +99,22 @@ class Axis:
         """How far from its number a bound is drawn: a bar that is kept lies on the inner side."""
         return 0.5 if self.is_whole else 0.0
 
-    def edges(self, bins: int) -> Numbers:
-        """The edges of bins of equal width on the page; a whole number is never split."""
+    def edges(self, bins: int, bounds: Sequence[float]) -> Numbers:
+        """The edges of about so many bins of about equal width on the page; each bound is one.
+
+        A whole number is never split.
+        """
         if self.is_whole:
             return np.arange(self.low, self.high + 1)
-        low, high = self._transformed(self.low), self._transformed(self.high)
-        steps = np.linspace(low, high, bins + 1)
-        return np.power(10.0, steps) if self.is_log else steps
+        ends = [self.low, *sorted({n for n in bounds if self.low < n < self.high}), self.high]
+        whole = self._transformed(self.high) - self._transformed(self.low)
+        parts = []
+        for start, end in pairwise(ends):
+            low, high = self._transformed(start), self._transformed(end)
+            steps = np.linspace(low, high, max(1, round(bins * (high - low) / whole)) + 1)[:-1]
+            parts.append(np.power(10.0, steps) if self.is_log else steps)
+            parts[-1][0] = start
+        return np.append(np.concatenate(parts), self.high)
 
     def ticks(self) -> list[Tick]:
         """Round numbers along the axis."""
@@ -148,13 +157,16 @@ def histogram(signal: SignalFacts, with_curves: bool = True) -> Histogram | None
         return None
     bounds = [bound for bound in (signal.low, signal.high) if math.isfinite(bound)]
     scale = axis(everything, bounds)
-    edges = scale.edges(BINS)
+    edges = scale.edges(BINS, bounds)
     parts = {
         "kept": signal.kept,
         "elsewhere": signal.dropped_elsewhere,
         "here": signal.dropped_here,
     }
-    counts = {name: _counts(sketch, edges) for name, sketch in parts.items()}
+    counts = {
+        name: _counts(sketch, _edges(edges, signal, name == "here"))
+        for name, sketch in parts.items()
+    }
     totals = counts["kept"] + counts["elsewhere"] + counts["here"]
     highest = _highest(totals)
     places = [scale.at(edge) for edge in edges.tolist()]
@@ -170,7 +182,7 @@ def histogram(signal: SignalFacts, with_curves: bool = True) -> Histogram | None
         ticks=scale.ticks(),
         highest=highest,
         is_log=scale.is_log,
-        curves=curves(signal, scale.edges(STEPS), scale.at, scale.aside, short)
+        curves=curves(signal, scale.edges(STEPS, bounds), scale.at, scale.aside, short)
         if with_curves
         else None,
         beyond=_beyond(everything, edges, scale),
@@ -200,6 +212,19 @@ def _cuts(totals: Numbers, places: list[float], highest: int) -> list[Cut]:
             label_x, anchor = (end + 4, "start") if left else (start - 4, "end")
             cuts.append(Cut(start, end - start, f"{total:,.0f}", label_x, anchor))
     return cuts
+
+
+def _edges(edges: Numbers, signal: SignalFacts, is_out: bool) -> Numbers:
+    """The edges for documents within the bounds, or out of them.
+
+    A sketch cuts numbers, so that one on a bound and one right beside it can look the same: the
+    edge is put on the side of both where what has this verdict lies.
+    """
+    edges = edges.copy()
+    for bound, is_behind in ((signal.low, is_out), (signal.high, not is_out)):
+        at = cut(np.array([bound]))[0]
+        edges[edges == bound] = np.nextafter(at, math.inf) if is_behind else at
+    return edges
 
 
 def _counts(sketch: Sketch, edges: Numbers) -> Numbers:

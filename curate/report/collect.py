@@ -286,4 +286,5 @@ def place(url: str) -> str:
         host = parts.hostname or ""
     except ValueError:  # such as a bracket that is not closed
         return ""
-    return scrub_text(host + parts.path)[:120]
+    scheme = "https://" if host else ""  # so that the host is seen to be one
+    return scrub_text(f"{scheme}{host}{parts.path}").removeprefix(scheme)[:120]

@@ -14,6 +14,7 @@ from curate.report.sketch import Sketch
 HEIGHT = 72.0
 STEPS = 96
 HITS = 24
+LABEL = 50.0  # the width of one
 
 Place = Callable[[float], float]
 Share = Callable[[float], float]
@@ -62,7 +63,7 @@ def curves(
     shares = _shares(signal, signal.measured)
     # What a rule does alone lies below what it does in the filter.
     order = sorted(shares, key=lambda name: "alone" not in name)
-    lines = [(name, path(edges, at, shares[name])) for name in order]
+    lines = [(name, path(edges, at, shares[name], in_steps=aside > 0)) for name in order]
     return Curves(lines, _marks(signal, shares, at, aside), _hits(edges, at, shares, short))
 
 
@@ -93,9 +94,19 @@ def _share(numbers: Sketch, side: str, bounds: tuple[float, float], measured: in
     return lambda bound: count(low, bound) / measured
 
 
-def path(edges: Numbers, at: Place, share: Share) -> str:
-    """A line through what the share is at each edge; points on a level stretch are left out."""
+def path(edges: Numbers, at: Place, share: Share, in_steps: bool) -> str:
+    """A line through what the share is at each edge; points on a level stretch are left out.
+
+    Between the edges of whole numbers lies one of them, and there is the step.
+    """
     points = [(at(edge), HEIGHT * (1 - share(edge))) for edge in edges.tolist()]
+    if in_steps:
+        steps = [
+            ((start + end) / 2, y)
+            for (start, before), (end, after) in pairwise(points)
+            for y in (before, after)
+        ]
+        points = [points[0], *steps, points[-1]]
     rounded = [(f"{x:.1f}", f"{y:.1f}") for x, y in points]
     kept = [
         point
@@ -116,10 +127,11 @@ def _marks(signal: SignalFacts, shares: dict[str, Share], at: Place, aside: floa
             continue
         x = at(bound - aside if side == "low" else bound + aside)
         y = HEIGHT * (1 - share(bound))
-        # On the side that is kept, if there is room.
-        to_the_right = x < (0.88 if side == "low" else 0.12) * width
-        anchor, label_x = ("start", x + 6) if to_the_right else ("end", x - 6)
-        label_y = y + 15 if y < HEIGHT - 20 else y - 7
+        # No curve passes below the point on the side that is dropped, nor above it on the other.
+        outside = x if side == "low" else width - x
+        is_below = outside > LABEL and y < HEIGHT - 18
+        anchor, label_x = ("end", x - 6) if is_below == (side == "low") else ("start", x + 6)
+        label_y = y + 15 if is_below else y - 6
         label = "" if alone else f"{100 * share(bound):.1f} %"
         marks.append(Mark(x, y, label, label_x, label_y, anchor, name))
     return marks

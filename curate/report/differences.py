@@ -1,5 +1,7 @@
 """Two funnels side by side, and two runs' verdicts against each other, for a terminal."""
 
+import math
+
 from rich.console import Group, RenderableType
 from rich.table import Table
 from rich.text import Text
@@ -128,7 +130,9 @@ def _agreement(comparison: Comparison) -> Text:
             text.append(f", {number:,} only in {shown(name)}", "yellow")
     if comparison.decided:
         text.append(f": the same verdict on {comparison.agreement:.2%}", "bold")
-        text.append(f", Cohen's kappa {comparison.kappa:.3f}")
+        text.append(f" of the {comparison.decided:,} that both decide")
+        if not math.isnan(comparison.kappa):
+            text.append(f", Cohen's kappa {comparison.kappa:.3f}")
     return text
 
 

@@ -129,7 +129,8 @@ def _one(folder: Path, identity: str) -> _Found:
             break
     if not matches:
         raise InputError(
-            f"{folder}: no document {identity!r}; give an id, the beginning of one, or a URL"
+            f"{folder}: no document {identity!r}; give a URL, or an id in hex or its beginning: "
+            "the report's samples name some; `id` in documents/ and dropped/ holds all, as bytes"
         )
     if len(matches) > 1:
         ids = ", ".join(found.values[ID].hex() for found in matches[:MOST_NAMED])

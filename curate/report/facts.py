@@ -163,6 +163,12 @@ class Report:
         return sum(source.spans.size for source in self.sources)
 
     @property
+    def read_what(self) -> str:
+        """What the bytes of documents that were read are: pages, or text from the start."""
+        kinds = [stage.get("kind", "") for stage in self.recipe["stages"]]
+        return "pages" if any(kind.endswith(".Extract") for kind in kinds) else "text"
+
+    @property
     def entered(self) -> Count:
         """Documents that were read."""
         return self.stages[0][1].entered if self.stages else Count()

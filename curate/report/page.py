@@ -56,6 +56,7 @@ def page(report: Report, samples: int) -> str:
         clusters={what: cluster_rows(sketch) for what, sketch in report.clusters.items()},
         sources=damaged_first(report.sources)[:MOST_ROWS],
         losses=charts.curve(report.losses, 880.0, 220.0),
+        times=times(report),
         quantiles=QUANTILES,
         most_rows=MOST_ROWS,
     )
@@ -136,6 +137,16 @@ def seconds(number: float) -> str:
     if number >= 3600:
         return f"{number / 3600:.1f} h"
     return f"{number / 60:.1f} min" if number >= 120 else f"{number:.3g} s"
+
+
+def times(report: Report) -> dict[str, float]:
+    """Seconds by step; for one process also what no step claims, so that they make up the total."""
+    spent = dict(report.times.get("seconds", {}))
+    rest = report.times.get("wall_seconds", 0) - sum(spent.values())
+    in_parts = report.times.get("workers", 0) > 1 or report.times.get("units_reused", 0)
+    if spent and rest > 0 and not in_parts:
+        spent["start, plan and publication"] = rest
+    return spent
 
 
 def funnel(report: Report) -> list[dict[str, Any]]:

@@ -10,6 +10,12 @@ from curate.column import Numbers, Positions
 _DROPPED_BITS = np.int64(42)
 
 
+def cut(numbers: Numbers) -> Numbers:
+    """The numbers as a sketch keeps them, cut towards zero."""
+    kept: Numbers = (numbers.view(np.int64) >> _DROPPED_BITS << _DROPPED_BITS).view(np.float64)
+    return kept + 0.0  # one zero, not two
+
+
 class Sketch:
     """How often each number occurred, with numbers cut to 11 significant bits."""
 
@@ -25,8 +31,7 @@ class Sketch:
     def add(self, numbers: Numbers) -> None:
         """Count these numbers; the infinite and the undefined are left out."""
         finite = np.ascontiguousarray(numbers[np.isfinite(numbers)], np.float64)
-        cut = (finite.view(np.int64) >> _DROPPED_BITS << _DROPPED_BITS).view(np.float64)
-        values, counts = np.unique(cut + 0.0, return_counts=True)  # + 0.0: one zero, not two
+        values, counts = np.unique(cut(finite), return_counts=True)
         self._merge(values, counts)
 
     def plus(self, *others: "Sketch") -> "Sketch":

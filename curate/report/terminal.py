@@ -3,10 +3,12 @@
 import math
 from pathlib import Path
 
+from rich.bar import Bar
 from rich.console import Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
+from curate.progress import line
 from curate.report.charts import short
 from curate.report.collect import collect
 from curate.report.explain import DROPPED, FAULTY, KEPT, Journey, Step, explain
@@ -42,10 +44,11 @@ def _headline(report: Report) -> Text:
 
 
 def _funnel(report: Report) -> Table:
-    table = Table("step", box=None, header_style="bold", pad_edge=False)
+    table = Table(box=None, header_style="bold", pad_edge=False)
+    table.add_column("step", no_wrap=True)
     for name in ("documents", "dropped", "quarantined", "left"):
-        table.add_column(name, justify="right")
-    table.add_column("")
+        table.add_column(name, justify="right", no_wrap=True)
+    table.add_column("", max_width=BAR)  # where room is short, all bars are made shorter
     widest = max(1, report.entered.documents)
     for name, stage in report.stages:
         dropped, faults = (
@@ -59,15 +62,17 @@ def _funnel(report: Report) -> Table:
             f"{dropped:,}" if dropped else "",
             Text(f"{faults:,}" if faults else "", "magenta"),
             f"{left:.1%}",
-            Text("█" * round(BAR * left), "green"),
+            Bar(1.0, 0.0, left, color="green"),
         )
     return table
 
 
 def _reasons(report: Report) -> Table:
-    table = Table("reason", "step", box=None, header_style="bold", pad_edge=False)
-    table.add_column("documents", justify="right")
-    table.add_column("of all", justify="right")
+    table = Table(box=None, header_style="bold", pad_edge=False)
+    table.add_column("reason", no_wrap=True)
+    table.add_column("step", overflow="fold")
+    table.add_column("documents", justify="right", no_wrap=True)
+    table.add_column("of all", justify="right", no_wrap=True)
     whole = max(1, report.entered.documents)
     for reason in report.reasons[:MOST_REASONS]:
         table.add_row(
@@ -88,12 +93,11 @@ def plain(text: object) -> Text:
     return Text(shown(text).replace("\n", "\\n"))
 
 
-def _facts(told: Journey) -> Table:
-    table = Table.grid(padding=(0, 2))
-    table.add_row("id", told.id)
-    for name, value in told.facts.items():
-        table.add_row(plain(name), plain(value))
-    return table
+def _facts(told: Journey) -> Group:
+    facts = {"id": told.id, **told.facts}
+    widest = max(map(len, facts))
+    lines = (f"{name:{widest}}  {value}" for name, value in facts.items())
+    return Group(*(line(plain(text).plain) for text in lines))
 
 
 def _steps(told: Journey) -> Table:

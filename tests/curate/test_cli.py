@@ -1,16 +1,25 @@
 """The command line on good input, on every bad one, and on a full disk."""
 
+import fcntl
 import gzip
 import json
+import os
+import pty
 import re
 import resource
+import shutil
+import struct
 import subprocess
 import sys
+import termios
 from pathlib import Path
 
 import pyarrow.parquet as pq
 import pytest
 
+from curate.kernel import cache_folder
+from curate.recipe import catalogue
+from curate.signal import Signal
 from tests.chaos.harness import digest
 from tests.crawl import member, page, record, response, write_crawl
 
@@ -167,10 +176,143 @@ def test_a_full_disk_is_told_and_the_run_goes_on_once_there_is_room(recipe, tmp_
     assert digest(tmp_path / "o") == digest(tmp_path / "clean")
 
 
+TRAINED = """
+tokenizer: {vocab_size: 300}
+train: {steps: 3, context: 16, batch: 2, layers: 1, width: 8, heads: 1, sample_tokens: 4}
+"""
+
+
+@pytest.mark.slow
+def test_a_run_tells_where_its_time_went_and_what_was_there_already(recipe, tmp_path):
+    write_crawl(tmp_path / "crawl", files=1, pages=30, damage=False)
+    recipe.write_text(RECIPE + TRAINED)
+    # Kernels that are compiled, in a cache that does not know it yet.
+    knowing = cache_folder()
+    cache = tmp_path / "cache" / knowing.parent.name
+    shutil.copytree(knowing, cache / knowing.name, ignore=shutil.ignore_patterns("compiled-*"))
+    for folder in knowing.parent.iterdir():
+        if folder != knowing:
+            (cache / folder.name).symlink_to(folder)
+    environment = {**os.environ, "XDG_CACHE_HOME": str(cache.parent)}
+    runs = []
+    for _ in range(2):
+        done = run(recipe, tmp_path / "crawl", output=tmp_path / "o", env=environment)
+        assert done.returncode == 0, done.stderr
+        runs.append((done, json.loads((tmp_path / "o" / "run.json").read_text())))
+    (_, times), (second, again) = runs
+    spent = times["seconds"]
+    assert {"load kernels", "html.Extract", "train tokenizer", "train model"} <= set(spent)
+    assert sum(spent.values()) < times["wall_seconds"]
+    apart = spent["load kernels"] + spent["train model"]
+    assert times["curation_seconds"] < times["wall_seconds"] - apart
+    speed = times["documents_per_second"] * times["curation_seconds"]
+    assert speed == pytest.approx(30, rel=0.05)
+    assert f"All {again['units']} units of work were there already" in second.stdout
+    assert "the model of 3 steps was there already" in second.stderr
+    assert "documents_per_second" not in again
+    page = (tmp_path / "o" / "report.html").read_text()
+    assert "their time below is what they took when they were made" in page
+
+
+def test_nothing_that_is_written_to_a_pipe_is_folded_or_cut(recipe, tmp_path):
+    output = tmp_path / "a-long-name-of-a-folder" / "and-one-more-that-is-longer-yet" / "o"
+    write_crawl(tmp_path / "crawl", files=1, pages=4)
+    done = run(recipe, tmp_path / "crawl", output=output)
+    assert f"\nIn {output}:\n" in done.stdout
+    assert f": {output / 'report.html'}\n" in done.stdout
+    table = pq.read_table(next((output / "documents").glob("*")))
+    url = table["url"][0].as_py()
+    told = curate("explain", output, url)
+    assert f"  {url}" in told.stdout
+    assert table["id"][0].as_py().hex() in told.stdout
+    assert "…" not in done.stdout + told.stdout
+    signals = [one for one in catalogue().values() if isinstance(one, Signal)]
+    assert max((one.about.splitlines()[0] for one in signals), key=len) in curate("filters").stdout
+
+
+def test_a_terminal_of_80_columns_gets_paths_and_urls_whole(recipe, tmp_path):
+    output = tmp_path / "a-long-name-of-a-folder" / "and-one-more-that-is-longer-yet" / "o"
+    write_crawl(tmp_path / "crawl", files=1, pages=4)
+    said = on_a_terminal(
+        ("run", recipe, "--input", tmp_path / "crawl", "--output", output, "--workers", 0)
+    )
+    assert f"In {output}:\r\n" in said
+    assert f": {output / 'report.html'}\r\n" in said
+    assert "…" not in said
+    table = pq.read_table(next((output / "documents").glob("*")))
+    identity = table["id"][0].as_py().hex()
+    assert f"  {table['url'][0].as_py()}\r\n" in on_a_terminal(("explain", output, identity))
+    recipe.write_text(RECIPE.replace("name: bad", "name: better"))
+    said = on_a_terminal(
+        ("run", recipe, "--input", tmp_path / "crawl", "--output", output, "--workers", 0)
+    )
+    assert f"replaces what recipe bad left in {output}\r\n" in said
+
+
+def on_a_terminal(arguments: tuple[object, ...]) -> str:
+    """What a command shows on a terminal of 80 columns."""
+    child, handle = pty.fork()
+    if child == 0:
+        os.execv(sys.executable, [sys.executable, "-m", "curate", *map(str, arguments)])
+    fcntl.ioctl(handle, termios.TIOCSWINSZ, struct.pack("HHHH", 40, 80, 0, 0))
+    said = b""
+    try:
+        while part := os.read(handle, 65536):
+            said += part
+    except OSError:  # the terminal is gone with its last process
+        pass
+    os.waitpid(child, 0)
+    os.close(handle)
+    return re.sub(r"\x1b\[[0-9;?]*[A-Za-z]", "", said.decode())
+
+
+def test_another_recipe_or_input_into_the_same_output_is_told(recipe, tmp_path):
+    for name in ("crawl", "more"):
+        write_crawl(tmp_path / name, files=1, pages=4 + len(name))
+    output = tmp_path / "o"
+    said = f"replaces what recipe bad left in {output}"
+    assert "replaces" not in run(recipe, tmp_path / "crawl", output=output).stderr
+    assert "replaces" not in run(recipe, tmp_path / "crawl", output=output).stderr
+    assert f"{said}: it had other inputs" in run(recipe, tmp_path / "more", output=output).stderr
+    recipe.write_text(RECIPE.replace("low: 5", "low: 6"))
+    assert f"{said}: it had other settings" in run(recipe, tmp_path / "more", output=output).stderr
+    recipe.write_text(RECIPE.replace("name: bad", "name: better"))
+    assert f"{said}\n" in run(recipe, tmp_path / "more", output=output).stderr
+
+
+def test_a_run_that_cannot_start_leaves_no_folder_behind(recipe, tmp_path):
+    assert run(recipe, tmp_path / "none.warc.gz", output=tmp_path / "o").returncode == 2
+    assert not (tmp_path / "o").exists()
+    (tmp_path / "mine").mkdir()
+    assert run(recipe, tmp_path / "none.warc.gz", output=tmp_path / "mine").returncode == 2
+    assert (tmp_path / "mine").exists()
+
+
+def test_a_family_that_is_not_there_is_answered_with_the_nearest_name():
+    done = curate("filters", "ghoper")
+    assert done.returncode == 2
+    assert "'ghoper'; did you mean gopher?" in done.stderr
+    assert "did you mean gopher.word_count?" in curate("filters", "gopher.word_cuont").stderr
+
+
+def test_plan_tells_a_recipe_that_says_nothing_of_itself(recipe):
+    assert curate("plan", recipe).stdout.startswith("bad\n")
+
+
+def test_a_run_is_not_taken_for_its_model(tmp_path):
+    (tmp_path / "model").mkdir()
+    (tmp_path / "model" / "config.json").write_text("{}")
+    done = curate("sample", tmp_path)
+    assert done.returncode == 2
+    assert f"did you mean {tmp_path / 'model'}?" in done.stderr
+
+
 def test_plan_filters_recipes_models_and_help_say_something_useful():
     for arguments, expected in (
         (["--help"], "Example:"),
         (["run", "--help"], "Example:"),
+        (["-h"], "Example:"),
+        (["tokenizer", "train", "-h"], "Example:"),
         (["plan", "fineweb"], "gopher.word_count"),
         (["plan", "fineweb"], "language.Identify: {keep: [en]}"),
         (["filters", "gopher"], "gopher.mean_word_length"),
@@ -199,6 +341,7 @@ def test_explain_tells_a_documents_journey(recipe, tmp_path):
     assert table["dropped_by"][0].as_py() in done.stdout
     missing = curate("explain", tmp_path / "o", "ffffffffffff")
     assert missing.returncode == 2
+    assert "the report's samples" in missing.stderr
     assert "Traceback" not in missing.stderr
 
 

@@ -453,6 +453,32 @@ def test_a_sample_shows_no_secret(text, secret):
     assert secret not in scrub_text(text)
 
 
+@pytest.mark.parametrize(
+    "host",
+    [
+        "www.montrealgazette.com",
+        "localhost.example:8080",
+        "d41d8cd98f00b204e9800998ecf8427e.cdn.example",
+        "m\u00fcnchen.example",
+    ],
+)
+@pytest.mark.parametrize("scheme", ["http://", "https://", "http://me:hunter2@"])
+def test_a_host_is_never_taken_for_a_secret(scheme, host):
+    url = f"{scheme}{host}/20120117/a43a5270d41d8cd98f00b204e9800998ecf8427e.html?key=x"
+    clean = scrub_text(f"see {url} and")
+    place = scheme.replace("me:hunter2", "[SECRET]")
+    assert clean == f"see {place}{host}/[SECRET].html?[SECRET] and"
+
+
+def test_a_host_without_a_scheme_is_not_taken_for_a_secret_either():
+    hexadecimal = "d41d8cd98f00b204e9800998ecf8427e"
+    clean = scrub_text(f"see www.example.com/2012/{hexadecimal}.html")
+    assert clean == "see www.example.com/[SECRET].html"
+    # What is behind `://` may be no host.
+    assert scrub_text("ss://q7Rz0Kx9LmW2pV5tYb8NcD1fGh3JsA4u") == "ss://[SECRET]"
+    assert scrub_text(f"https://x.example?{hexadecimal}") == "https://x.example?[SECRET]"
+
+
 def test_a_sample_keeps_plain_words_and_paths():
     text = "see https://example.org/a-long-path/with-many-words-2020/index.html for more"
     assert scrub_text(text) == text

@@ -2,6 +2,7 @@
 
 import math
 import re
+from itertools import pairwise
 
 import numpy as np
 import pytest
@@ -148,3 +149,67 @@ def test_a_bar_that_towers_over_all_others_is_cut_and_told():
     assert (label, x) == ("1,000", 0.0)
     assert drawn.highest == 40
     assert charts.histogram(facts([0.0] * 30 + [0.5] * 20, high=1)).cut == []
+
+
+@pytest.mark.parametrize(("low", "high"), [(0.65, math.inf), (-math.inf, 0.3), (0.2, 0.7)])
+@pytest.mark.parametrize("scale", [1.0, 3.7, -1.3, 5000.0])
+def test_what_is_dropped_is_never_drawn_on_the_side_that_is_kept(low, high, scale):
+    low, high = sorted((low * scale, high * scale))
+    numbers = [*(scale * np.linspace(0, 1, 4001)), *(scale * np.logspace(-4, 0, 500))]
+    for bound in (low, high):
+        if math.isfinite(bound):  # right beside it, closer than a sketch can tell
+            numbers += [bound, np.nextafter(bound, 9e9), np.nextafter(bound, -9e9)]
+    kept = [number for number in numbers if low <= number <= high]
+    here = [number for number in numbers if not low <= number <= high]
+    drawn = charts.histogram(facts(kept, here, low, high))
+    inside = [0.0, charts.WIDTH]
+    for bound in drawn.bounds:
+        inside[bound.label.startswith("≤")] = bound.x
+    for name, path in drawn.layers:
+        bars = [
+            (float(x), float(x) + float(w)) for x, w in re.findall(r"M([\d.]+) .*?h([\d.]+)", path)
+        ]
+        assert name == "elsewhere" or bars
+        for start, end in bars:
+            is_inside = start > inside[0] - 0.2 and end < inside[1] + 0.2
+            is_outside = end < inside[0] + 0.2 or start > inside[1] - 0.2
+            assert is_inside if name == "kept" else is_outside
+
+
+def test_bins_are_about_equally_wide_though_bounds_are_among_their_edges():
+    edges = charts.Axis(0.0, 1.0, False).edges(48, [0.13, 0.7])
+    assert {0.0, 0.13, 0.7, 1.0} <= set(edges.tolist())
+    assert 46 <= len(edges) <= 52
+    assert np.diff(edges) == pytest.approx(1 / 48, rel=0.1)
+    logarithmic = charts.Axis(3.0, 70_000.0, True).edges(48, [50.0, 1000.0])
+    assert {50.0, 1000.0} <= set(logarithmic.tolist())
+    assert np.all(np.diff(logarithmic) > 0)
+
+
+def test_a_curve_over_whole_numbers_goes_in_steps():
+    drawn = charts.histogram(facts([0, 1, 1, 2, 3, 4], low=1))
+    points = heights(drawn, "low alone")
+    assert all(x == last_x or y == last_y for (last_x, last_y), (x, y) in pairwise(points))
+    # Of six numbers five are 1 or more: from the middle of the first bar to that of the second.
+    level = [x for x, y in points if y == pytest.approx(5 / 6, abs=0.01)]
+    assert (min(level), max(level)) == (pytest.approx(0.1, abs=0.01), pytest.approx(0.3, abs=0.01))
+
+
+def test_what_a_bound_keeps_stands_where_no_curve_passes():
+    rng = np.random.default_rng(1)
+    for low, high in ((0.1, 2.0), (-1.0, 0.6), (0.3, 0.9), (0.85, 2.0), (0.02, 0.98)):
+        numbers = rng.random(2000)
+        inside = (low <= numbers) & (numbers <= high)
+        bounds = (
+            {"low": low} if high > 1 else {"high": high} if low < 0 else {"low": low, "high": high}
+        )
+        drawn = charts.histogram(facts(numbers[inside], numbers[~inside], **bounds))
+        for mark in drawn.curves.marks:
+            if not mark.label:
+                continue
+            side = -1 if mark.anchor == "end" else 1
+            first, last = sorted((mark.label_x, mark.label_x + side * 36))
+            name = mark.kind  # its own curve; the other one of two may cross
+            for x, share in heights(drawn, name):
+                y = curves.HEIGHT * (1 - share)
+                assert not (first < x * charts.WIDTH < last and mark.label_y - 7 < y < mark.label_y)

@@ -181,6 +181,10 @@ def test_a_damaged_document_file_is_named(run, tmp_path):
         ("", ""),
         ("https://x.org/jane@example.org/", "x.org/[EMAIL]/"),
         ("javascript:alert(1)", "alert(1)"),
+        (
+            "http://www.montrealgazette.com/20120117/a43a5270d41d8cd98f00b204e9800998.html",
+            "www.montrealgazette.com/[SECRET].html",
+        ),
     ],
 )
 def test_a_place_is_host_and_path(url, shown):

@@ -46,6 +46,14 @@ def test_a_terminal_is_not_steered(hostile_comparison):
     assert "\u202e" not in captured.get()
 
 
+def test_agreement_is_told_of_the_documents_that_both_decide():
+    pairs = [Pair("kept", "kept", 8), Pair("x.y", "kept", 2), Pair("undecided", "kept", 90)]
+    console = Console(width=120, force_terminal=False)
+    with console.capture() as captured:
+        console.print(differences.compared(Comparison(("a", "b"), 100, (0, 0), pairs)))
+    assert "the same verdict on 80.00% of the 10 that both decide" in captured.get()
+
+
 def test_the_matrix_adds_up_whatever_is_put_together(hostile_comparison):
     matrix = comparison.matrix(hostile_comparison)
     total = sum(pair.documents for pair in hostile_comparison.pairs)

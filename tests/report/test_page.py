@@ -1,5 +1,6 @@
 """The page: self-contained, the same bytes for the same run, and nothing foreign acts in it."""
 
+import json
 import re
 from html.parser import HTMLParser
 from pathlib import Path
@@ -7,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from curate.report import page, write_report
+from curate.report.collect import collect
 
 
 class Skeleton(HTMLParser):
@@ -119,6 +121,34 @@ def test_sizes_are_in_the_unit_that_fits(number, text):
 )
 def test_a_share_is_never_rounded_to_nothing_or_to_all(part, whole, text):
     assert page.share(part, whole) == text
+
+
+def test_text_that_is_kept_is_held_against_what_was_read_unpacked(run):
+    report = collect(run)
+    assert report.entered.bytes != report.bytes
+    share = page.share(report.kept.bytes, report.entered.bytes)
+    assert f"{share} of {page.size(report.entered.bytes)} of pages" in written(run)
+
+
+def test_times_of_one_process_make_up_the_total(tmp_path, write_run):
+    run = write_run(tmp_path, count=20)
+    times = {"wall_seconds": 90, "curation_seconds": 20, "documents_per_second": 1, "workers": 0}
+    times |= {"seconds": {"load kernels": 40, "read": 15, "train model": 30}}
+    (run / "run.json").write_text(json.dumps(times))
+    assert sum(page.times(collect(run)).values()) == 90
+    text = written(run)
+    assert "90 s in all with 1 process; 20 s of them for the curation" in text
+    assert "1 documents a second" in text
+    # Processes side by side spend more than the clock; pieces that were there have spent before.
+    for more in ({"workers": 2}, {"units": 4, "units_reused": 1}):
+        (run / "run.json").write_text(json.dumps({**times, **more}))
+        assert sum(page.times(collect(run)).values()) == 85
+    assert "1 of 4 units of work were there already" in written(run)
+
+
+def test_a_filter_that_drops_nothing_is_not_said_to_have_dropped_by_one_rule(tmp_path, write_run):
+    assert "documents dropped here" in written(write_run(tmp_path / "some"))
+    assert "documents dropped here" not in written(write_run(tmp_path / "none", count=0))
 
 
 def test_an_empty_run_has_a_page(tmp_path, write_run):
