@@ -11,7 +11,7 @@ from rich.table import Table
 
 from curate.column import Numbers
 from curate.errors import InputError, RecipeError
-from curate.progress import Watcher
+from curate.progress import Watcher, line, show
 from curate.schema import TEXT
 from filters import classifier as classifiers
 from filters.classifier_card import as_text, figures_page
@@ -88,7 +88,7 @@ def train_command(  # noqa: PLR0913  # a command's options are its arguments
     with console.status("reading, training and evaluating ..."):
         card = train(sources, settings, output)
     _show(console, card["figures"])
-    console.print(str(output / classifiers.MODEL), markup=False)
+    show(line(str(output / classifiers.MODEL)))
 
 
 @app.command(
@@ -141,9 +141,9 @@ def score(  # noqa: PLR0913  # a command's options are its arguments
         scores = score_files(classifier, files, (text_column, column), watcher.advance)
         watcher.end()
     silent = int(np.isnan(scores).sum())
-    Console().print(f"{len(scores):,} documents, {silent:,} without words")
-    Console().print(_summary(scores[~np.isnan(scores)]))
-    Console().print(str(output), markup=False)
+    show(line(f"{len(scores):,} documents, {silent:,} without words"))
+    show(_summary(scores[~np.isnan(scores)]))
+    show(line(str(output)))
 
 
 def _sources(
