@@ -19,12 +19,25 @@ import pyarrow.parquet as pq
 from curate import schema
 from curate.column import Mask, Numbers, Positions
 from curate.copies import copies
+from curate.errors import ModelError, RecipeError
 from curate.fates import Decision, Fates, Missing, Verdicts
 from curate.filter import Filter
+from curate.plan import files_of
 from curate.recipe import Recipe, Step
 from curate.signal import Signal
 from curate.stage import Judge, with_column
-from curate.stored import NONE, Part, Reader, StageFacts, Stored, as_json, coded, occurrences
+from curate.store import file_digest
+from curate.stored import (
+    NONE,
+    Digests,
+    Part,
+    Reader,
+    StageFacts,
+    Stored,
+    as_json,
+    coded,
+    occurrences,
+)
 from curate.stored import stage_facts as facts_of
 from filters.best import Best
 
@@ -33,7 +46,7 @@ Pair = tuple[Any, Any]  # low and high: of every row, or one for all
 
 def decide(run: Stored, recipe: Recipe) -> Decision:
     """What this recipe would have done with the documents of a run."""
-    stages = facts_of(as_json(recipe.resolved()))
+    stages = facts_of(as_json(recipe.resolved()), run.models, _files(recipe))
     decision = Decision(run, recipe, stages, Fates(run.reasons, run.count))
     _recorded(decision, 0, None)
     for index, step in enumerate(recipe.steps, start=1):
@@ -44,6 +57,18 @@ def decide(run: Stored, recipe: Recipe) -> Decision:
         else:
             _recorded(decision, index, step)
     return decision
+
+
+def _files(recipe: Recipe) -> dict[int, Digests]:
+    """The files that stages would read now; a stage whose files are gone is left out."""
+    found: dict[int, Digests] = {}
+    for index, step in enumerate(recipe.steps, start=1):
+        try:
+            files = files_of(step.stage)
+        except (ModelError, RecipeError):  # the numbers that it made are still there
+            continue
+        found[index] = tuple((name, file_digest(files[name])) for name in sorted(files))
+    return found
 
 
 # Filters
@@ -188,8 +213,11 @@ def _otherwise(decision: Decision, index: int, step: Step | None) -> None:
             if _judgeable(first[place], stage, step.stage.judged_by):
                 _judge(decision, index, place, step.stage)
                 return
+    changed = _changed([first[place] for place in alike], stage, step)
     if not alike:
         why = "the first run did not have this stage"
+    elif changed:
+        why = f"{changed} has changed since the first run"
     elif any(first[place].settings == stage.settings for place in alike):
         why = "in the first run this stage saw another text, or another language of it"
     else:
@@ -201,12 +229,26 @@ def _otherwise(decision: Decision, index: int, step: Step | None) -> None:
 
 def _judgeable(first: StageFacts, stage: StageFacts, judged_by: tuple[str, ...]) -> bool:
     """Whether both stages measure the same on the same text, whatever they make of it."""
-
-    def measuring(settings: dict[str, Any]) -> dict[str, Any]:
-        return {key: value for key, value in settings.items() if key not in judged_by}
-
     same_text = first.text == stage.text and first.heard == stage.heard
-    return same_text and measuring(first.settings) == measuring(stage.settings)
+    return same_text and first.files == stage.files and _alike(first, stage, judged_by)
+
+
+def _alike(first: StageFacts, stage: StageFacts, judged_by: tuple[str, ...]) -> bool:
+    mine, its = (
+        {key: value for key, value in one.settings.items() if key not in judged_by}
+        for one in (first, stage)
+    )
+    return mine == its
+
+
+def _changed(alike: list[StageFacts], stage: StageFacts, step: Step | None) -> str:
+    """A model or list that is another one now under the same settings; nothing if none is."""
+    judged_by = getattr(step.stage, "judged_by", ()) if step else ()
+    for first in alike:
+        names = sorted({name for name, _ in set(first.files) ^ set(stage.files)})
+        if names and _alike(first, stage, judged_by):
+            return names[0]
+    return ""
 
 
 def _judge(decision: Decision, index: int, place: int, stage: Judge) -> None:
