@@ -18,14 +18,26 @@ import pyarrow.parquet as pq
 
 from curate import schema
 from curate.column import Mask, Numbers, Positions
-from curate.dedup.clusters import DUPLICATE_OF
-from curate.dedup.minhash import MinHash
+from curate.copies import copies
+from curate.errors import ModelError, RecipeError
 from curate.fates import Decision, Fates, Missing, Verdicts
 from curate.filter import Filter
+from curate.plan import files_of
 from curate.recipe import Recipe, Step
 from curate.signal import Signal
-from curate.stage import Judge
-from curate.stored import NONE, Part, Reader, StageFacts, Stored, as_json, coded, occurrences
+from curate.stage import Judge, with_column
+from curate.store import file_digest
+from curate.stored import (
+    NONE,
+    Digests,
+    Part,
+    Reader,
+    StageFacts,
+    Stored,
+    as_json,
+    coded,
+    occurrences,
+)
 from curate.stored import stage_facts as facts_of
 from filters.best import Best
 
@@ -34,7 +46,7 @@ Pair = tuple[Any, Any]  # low and high: of every row, or one for all
 
 def decide(run: Stored, recipe: Recipe) -> Decision:
     """What this recipe would have done with the documents of a run."""
-    stages = facts_of(as_json(recipe.resolved()))
+    stages = facts_of(as_json(recipe.resolved()), run.models, _files(recipe))
     decision = Decision(run, recipe, stages, Fates(run.reasons, run.count))
     _recorded(decision, 0, None)
     for index, step in enumerate(recipe.steps, start=1):
@@ -45,6 +57,18 @@ def decide(run: Stored, recipe: Recipe) -> Decision:
         else:
             _recorded(decision, index, step)
     return decision
+
+
+def _files(recipe: Recipe) -> dict[int, Digests]:
+    """The files that stages would read now; a stage whose files are gone is left out."""
+    found: dict[int, Digests] = {}
+    for index, step in enumerate(recipe.steps, start=1):
+        try:
+            files = files_of(step.stage)
+        except (ModelError, RecipeError):  # the numbers that it made are still there
+            continue
+        found[index] = tuple((name, file_digest(files[name])) for name in sorted(files))
+    return found
 
 
 # Filters
@@ -158,16 +182,17 @@ def _recorded(decision: Decision, index: int, step: Step | None) -> None:
         _otherwise(decision, index, step)
         return
     place = same[earlier]
-    entered = decision.fates.stage == NONE
-    for part in run.parts:
-        rows = part.rows
-        told = tuple(one[rows] for one in (run.reason, run.value, run.bound, run.quarantined))
-        decision.fates.drop(rows, run.reached[rows] == place, index, _told(*told))
-        not_reached = entered[rows] & (run.reached[rows] < place)
-        for missing, unknown in _not_reached(decision, index, stage.name, part, not_reached):
-            decision.fates.doubt(rows, unknown, missing)
     if step and step.is_survey:
-        _copies(decision, index, place, step.stage, entered & (run.reached < place))
+        new = copies(decision, index, place, step.stage)
+    else:
+        new = (decision.fates.stage == NONE) & (run.reached < place)
+        for part in run.parts:
+            rows = part.rows
+            told = tuple(one[rows] for one in (run.reason, run.value, run.bound, run.quarantined))
+            decision.fates.drop(rows, run.reached[rows] == place, index, _told(*told))
+    for part in run.parts:
+        for missing, unknown in _not_reached(decision, index, stage.name, part, new[part.rows]):
+            decision.fates.doubt(part.rows, unknown, missing)
 
 
 def _told(*columns: Any) -> Verdicts:
@@ -188,8 +213,11 @@ def _otherwise(decision: Decision, index: int, step: Step | None) -> None:
             if _judgeable(first[place], stage, step.stage.judged_by):
                 _judge(decision, index, place, step.stage)
                 return
+    changed = _changed([first[place] for place in alike], stage, step)
     if not alike:
         why = "the first run did not have this stage"
+    elif changed:
+        why = f"{changed} has changed since the first run"
     elif any(first[place].settings == stage.settings for place in alike):
         why = "in the first run this stage saw another text, or another language of it"
     else:
@@ -201,12 +229,26 @@ def _otherwise(decision: Decision, index: int, step: Step | None) -> None:
 
 def _judgeable(first: StageFacts, stage: StageFacts, judged_by: tuple[str, ...]) -> bool:
     """Whether both stages measure the same on the same text, whatever they make of it."""
-
-    def measuring(settings: dict[str, Any]) -> dict[str, Any]:
-        return {key: value for key, value in settings.items() if key not in judged_by}
-
     same_text = first.text == stage.text and first.heard == stage.heard
-    return same_text and measuring(first.settings) == measuring(stage.settings)
+    return same_text and first.files == stage.files and _alike(first, stage, judged_by)
+
+
+def _alike(first: StageFacts, stage: StageFacts, judged_by: tuple[str, ...]) -> bool:
+    mine, its = (
+        {key: value for key, value in one.settings.items() if key not in judged_by}
+        for one in (first, stage)
+    )
+    return mine == its
+
+
+def _changed(alike: list[StageFacts], stage: StageFacts, step: Step | None) -> str:
+    """A model or list that is another one now under the same settings; nothing if none is."""
+    judged_by = getattr(step.stage, "judged_by", ()) if step else ()
+    for first in alike:
+        names = sorted({name for name, _ in set(first.files) ^ set(stage.files)})
+        if names and _alike(first, stage, judged_by):
+            return names[0]
+    return ""
 
 
 def _judge(decision: Decision, index: int, place: int, stage: Judge) -> None:
@@ -266,59 +308,7 @@ def _enter(
     fates.drop(part.rows, known & (reasons != NONE), index, told)
 
 
-# Surveys
-
-
-def _copies(decision: Decision, index: int, place: int, survey: Any, others: Mask) -> None:
-    """What of the first run's decision about all documents holds for these documents.
-
-    A copy goes as long as the document that it copies is still there. Whether documents that the
-    first run did not compare (`others`) are copies is unknown, and so is whom they would displace.
-    """
-    fates, run, stage = decision.fates, decision.run, decision.stages[index]
-    lost = (run.reached > place) & ~fates.kept
-    ids = run.ids().filter(pa.array(lost)).combine_chunks()
-    why = "the document that these copy is gone, or may be"
-    if isinstance(survey, MinHash) and survey.verify is None:
-        linking = (run.reached == place) & ((fates.stage != index) | (fates.unknown != NONE))
-        ids = pa.concat_arrays([ids, *(_kept_for(part, linking[part.rows]) for part in run.parts)])
-        why = "the document that these copy, or one that links them to it, is gone, or may be"
-    if len(ids):
-        missing = Missing(index, stage.name, why, "this needs a run")
-        for part in run.parts:
-            _take_back(decision, part, fates.stage[part.rows] == index, ids, missing)
-    back = int(((fates.stage == NONE) & (run.reached == place)).sum())
-    if back and isinstance(survey, MinHash) and survey.verify is not None:
-        decision.notes.append(
-            f"{stage.name}: {back:,} copies of documents that are gone may stay; "
-            "whom these would displace is open"
-        )
-    if others.any():
-        decision.notes.append(
-            f"{stage.name}: its verdicts are those of the first run, which did not compare "
-            f"{int(others.sum()):,} documents that reach it now; whom these would displace is open"
-        )
-
-
-def _kept_for(part: Part, copies: Mask) -> pa.Array:
-    """The documents that stay in the place of these copies."""
-    table = part.table(DUPLICATE_OF)
-    if part.kept or not table.num_columns:
-        return pa.array([], pa.binary(16))
-    ids = table.column(0).cast(pa.binary(16)).combine_chunks()
-    return ids.filter(pa.array(copies)).drop_null()
-
-
-def _take_back(
-    decision: Decision, part: Part, mine: Mask, lost: pa.Array, missing: Missing
-) -> None:
-    if part.kept or not mine.any():
-        return
-    table = part.table(DUPLICATE_OF)
-    gone = mine
-    if table.num_columns:
-        gone = mine & pc.is_in(table.column(0), value_set=lost).to_numpy()
-    decision.fates.restore(np.flatnonzero(gone) + part.start, missing)
+# The best share
 
 
 def _best(decision: Decision, index: int, stage: Best) -> None:
@@ -345,8 +335,11 @@ def _best(decision: Decision, index: int, stage: Best) -> None:
         paths = []
         for number, part in enumerate(run.parts):
             columns = {schema.ID, stage.column, *([stage.by] if stage.by else [])}
+            batch = _batch(part, *sorted(columns))
+            for name in columns - set(batch.schema.names):  # none of its documents is left
+                batch = with_column(batch, name, pa.nulls(batch.num_rows, pa.float64()))
             paths.append(Path(folder) / f"{number}.parquet")
-            pq.write_table(stage.survey(_batch(part, *sorted(columns))), paths[-1])
+            pq.write_table(stage.survey(batch), paths[-1])
         gone = [~fates.left(part.rows) for part in run.parts]
         for part, table in zip(run.parts, stage.decide(paths, gone), strict=True):
             _enter(fates, index, part, fates.left(part.rows), table)
@@ -362,6 +355,8 @@ def _same_writer(decision: Decision, index: int, column: str) -> bool:
 
 def _known(decision: Decision, index: int, part: Part, column: str) -> Mask:
     """For which documents a column holds what the recipe would find there."""
+    if column in decision.stale:
+        return np.zeros(part.end - part.start, np.bool_)
     places = occurrences(decision.stages[:index], column)
     reader = Reader(decision.run, part, frozenset([column]))
     if places:

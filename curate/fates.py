@@ -122,6 +122,7 @@ class Decision:
     stages: list[StageFacts]
     fates: Fates
     notes: list[str] = field(default_factory=list)
+    stale: set[str] = field(default_factory=set)  # columns with other numbers in a real run
 
     def missing(self) -> list[tuple[Missing, int]]:
         """What is missing, and how many documents are undecided for it; the most first."""

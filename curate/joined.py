@@ -7,7 +7,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from curate.column import Bytes, Offsets, frozen
+from curate.column import Bytes, Mask, Offsets, frozen
 from curate.hashing import clear, first_seen, hash_bytes
 from curate.index import LONGEST_REPEAT
 from curate.kernel import Grams, Index, borrowing
@@ -120,10 +120,10 @@ def _enter(joined: _Joined, count: int, words: int, size: int, into: tuple[Index
 
 
 @borrowing
-def _copy(old: Grams, grams: Grams, last: int) -> int:
-    """Copy the n-grams of a text that are not joined, and return where they end."""
+def _copy(old: Grams, grams: Grams, sizes: int, last: int) -> int:
+    """Copy the n-grams of a text of fewer words than this, and return where they end."""
     grams.ends[0] = last
-    for size in range(1, FEWEST):
+    for size in range(1, sizes):
         for entry in range(old.ends[size - 1], old.ends[size]):
             grams.places[last] = old.places[entry]
             grams.firsts[last] = old.firsts[entry]
@@ -133,7 +133,7 @@ def _copy(old: Grams, grams: Grams, last: int) -> int:
 
 
 @borrowing
-def _join(index: Index, grams: Grams, joined: _Joined) -> None:
+def _join(index: Index, chosen: Mask, grams: Grams, joined: _Joined) -> None:
     data, offsets = index.text
     step = LONGEST_REPEAT + 1
     last: Any = np.int64(0)  # one type, so that its callees are compiled once
@@ -142,7 +142,10 @@ def _join(index: Index, grams: Grams, joined: _Joined) -> None:
         old = index.grams.ends[step * row : step * row + step]
         ends = grams.ends[step * row : step * row + step]
         own = Grams(grams.places, grams.firsts, ends)
-        last = _copy(Grams(index.grams.places, index.grams.firsts, old), own, last)
+        sizes = FEWEST if chosen[row] else step
+        last = _copy(Grams(index.grams.places, index.grams.firsts, old), own, sizes, last)
+        if not chosen[row]:
+            continue
         words = _write(text, index, row, joined)
         count = _candidates(joined, words, index)
         for size in range(FEWEST, step):
@@ -151,8 +154,13 @@ def _join(index: Index, grams: Grams, joined: _Joined) -> None:
             ends[size] = last
 
 
-def with_joined_grams(made: Index) -> Index:
-    """The same index, with n-grams of five words and more that are equal where they are joined."""
+def with_joined_grams(made: Index, chosen: Mask | None = None) -> Index:
+    """The same index, with n-grams of five words and more that are equal where they are joined.
+
+    Of texts that are not chosen they are left as they are.
+    """
+    if chosen is None:
+        chosen = np.ones(len(made.word_offsets) - 1, np.bool_)
     words = len(made.repeats)
     longest = int(np.max(np.diff(made.word_offsets), initial=0))
     grams = Grams(
@@ -166,5 +174,5 @@ def with_joined_grams(made: Index) -> Index:
         some=np.empty(2 * longest, np.int32),
         levels=np.empty(longest, np.uint8),
     )
-    _join(made, grams, joined)
+    _join(made, chosen, grams, joined)
     return made._replace(grams=Grams(*(frozen(array) for array in grams)))

@@ -1,8 +1,10 @@
 """How a recipe falls into passes over the text: a new one after every group of surveys."""
 
 from dataclasses import dataclass
+from typing import Any
 
 from curate.recipe import Recipe, Step
+from curate.store import digest
 
 
 @dataclass(frozen=True)
@@ -43,3 +45,8 @@ def passes(recipe: Recipe) -> tuple[Pass, ...]:
         )
         for index, (steps, surveys) in enumerate(groups)
     )
+
+
+def lineage(resolved: dict[str, Any], stages: int) -> str:
+    """A digest of what a resolved recipe does up to and with so many of its stages."""
+    return digest([resolved["read"], resolved["stages"][:stages]])

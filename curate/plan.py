@@ -125,12 +125,17 @@ def _models(recipe: Recipe) -> dict[str, str]:
     """The digests of the files that stages read besides documents."""
     found: dict[str, Path] = {}
     for step in recipe.steps:
-        name = getattr(step.stage, "model", None)
-        if hasattr(step.stage, "files"):
-            found |= step.stage.files()
-        elif name:
-            found[str(name)] = models.model_path(str(name))
+        found |= files_of(step.stage)
     return {name: file_digest(found[name]) for name in sorted(found)}
+
+
+def files_of(stage: Any) -> dict[str, Path]:
+    """The files that a stage reads besides documents, by the name that a run's manifest gives."""
+    if hasattr(stage, "files"):
+        files: dict[str, Path] = stage.files()
+        return files
+    name = getattr(stage, "model", None)
+    return {str(name): models.model_path(str(name))} if name else {}
 
 
 @cache

@@ -3,6 +3,7 @@
 import importlib
 import importlib.util
 import json
+import re
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -18,9 +19,10 @@ from curate import schema
 from curate.books import read_ledger, read_recipe
 from curate.column import Mask, Numbers
 from curate.errors import RecipeError, ShardError
+from curate.models import LANGUAGE
 from curate.recipe import HOMES
 from curate.signal import Signal
-from curate.store import canonical
+from curate.store import canonical, unsealed
 from curate.words import HEARING
 
 Codes = NDArray[np.int32]
@@ -32,6 +34,9 @@ READ = "read"
 _READ_ASIDE = ("batch_bytes", "batch_rows", "split_bytes")
 # What a recipe says of a signal beside what is measured.
 _JUDGED = ("low", "high", "by_language", "about", "source")
+
+
+Digests = tuple[tuple[str, str], ...]  # files by name, with their SHA-256; sorted
 
 
 @dataclass(frozen=True)
@@ -47,6 +52,7 @@ class StageFacts:
     heard: str  # what told the language before, if that can make a difference to the stage
     language: str  # what told the language before
     language_after: str
+    files: Digests  # models and lists that it reads
     columns: tuple[str, ...] = ()  # that it writes and judges by
     written: str = ""  # what that depends on
 
@@ -57,19 +63,28 @@ class StageFacts:
 
     def same(self, other: "StageFacts") -> bool:
         """Whether both do the same to the same text."""
-        mine, its = (self.text, self.heard), (other.text, other.heard)
+        mine, its = (
+            (stage.text, stage.heard, stage.files)  # of the same files by their content
+            for stage in (self, other)
+        )
         alike = self.kind == other.kind and self.settings == other.settings
         return alike and mine == its and self.signals == other.signals
 
 
-def stage_facts(resolved: dict[str, Any]) -> list[StageFacts]:
-    """The stages of a resolved recipe, reading first."""
+def stage_facts(
+    resolved: dict[str, Any], models: dict[str, str], files: dict[int, Digests] | None = None
+) -> list[StageFacts]:
+    """The stages of a resolved recipe, reading first.
+
+    `models` are the SHA-256 of a run's files by name; `files` says of stages, by their number, what
+    they read instead.
+    """
     reading = {
         key: value for key, value in resolved.get("read", {}).items() if key not in _READ_ASIDE
     }
     text, language = canonical([READ, reading]), ""
-    stages = [StageFacts(READ, READ, reading, {}, "", text, "", "", "")]
-    for entry in resolved["stages"]:
+    stages = [StageFacts(READ, READ, reading, {}, "", text, "", "", "", ())]
+    for number, entry in enumerate(resolved["stages"], start=1):
         signals = {
             signal["name"]: canonical(
                 [{k: v for k, v in signal.items() if k not in _JUDGED}, language * _hears(signal)]
@@ -83,15 +98,29 @@ def stage_facts(resolved: dict[str, Any]) -> list[StageFacts]:
         heard = "" if ignores else language
         # By which bounds it drops a document makes no other text of those that it keeps.
         judged_by = getattr(stage, "judged_by", ())
-        making = {key: value for key, value in settings.items() if key not in judged_by}
+        read = (files or {}).get(number, _files_in(settings, models))
+        making = [{key: value for key, value in settings.items() if key not in judged_by}, read]
         if not (signals or getattr(stage, "leaves_text", False)):
             text = canonical([text, kind, making, heard])
         written = canonical([before, kind, making, heard])
         if getattr(stage, "tells_language", False):
             language = written
-        facts = entry["name"], kind, settings, signals, before, text, heard, told, language
+        facts = entry["name"], kind, settings, signals, before, text, heard, told, language, read
         stages.append(StageFacts(*facts, _columns(stage, settings), written))
     return stages
+
+
+def _files_in(settings: dict[str, Any], models: dict[str, str]) -> Digests:
+    """Which of a run's files the stage with these settings read."""
+    patterns = [
+        # A model may have a card beside it, a folder of lists has files in it.
+        re.compile(".*".join(map(re.escape, given.split(LANGUAGE))) + "( card|/[^/]+)?")
+        for given in settings.values()
+        if isinstance(given, str) and given
+    ]
+    return tuple(
+        (name, models[name]) for name in sorted(models) if any(p.fullmatch(name) for p in patterns)
+    )
 
 
 def _columns(stage: Any, settings: dict[str, Any]) -> tuple[str, ...]:
@@ -173,6 +202,7 @@ class Stored:
     ledger: dict[str, Any]
     stages: list[StageFacts]
     parts: list[Part]
+    models: dict[str, str]  # SHA-256 of the files that it read besides documents, by name
     reasons: list[str] = field(default_factory=list)
     reached: Codes = field(default_factory=lambda: np.empty(0, np.int32))  # the last stage
     reason: Codes = field(default_factory=lambda: np.empty(0, np.int32))
@@ -218,7 +248,8 @@ def stored(folder: Path) -> Stored:
             f"{folder}: its files hold {rows:,} documents, but the ledger {read:,}; has the run "
             "ended? The same `curate run` again finishes or mends it"
         )
-    run = Stored(folder, recipe, ledger, stage_facts(recipe), parts)
+    models = (unsealed(folder / "manifest.json") or {}).get("models", {})
+    run = Stored(folder, recipe, ledger, stage_facts(recipe, models), parts, models)
     _read_fates(run, rows)
     return run
 

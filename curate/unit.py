@@ -21,7 +21,7 @@ from curate.column import Numbers
 from curate.errors import CurateError, LawError
 from curate.kernel import compiling
 from curate.ledger import Count, Spans, StageLedger
-from curate.passes import Pass, passes
+from curate.passes import Pass, lineage, passes
 from curate.read.reader import Input, Span, read
 from curate.recipe import Step, parse
 from curate.schema import Batch
@@ -103,14 +103,19 @@ class Worker:
             source = Input(**task["input"])
             flow.read(read(source, Span(*task["span"]), self._recipe.read, spans))
             flow.run(self._open(0), progress)
-            return flow.result(where, spans)
+            return {**flow.result(where, spans), "surveys": self._surveyed(this)}
         flow.resume(Path(task["documents"]))
         decided = [
             (step.label, _decision(Path(path)))
             for step, path in zip(this.decided, task["decisions"], strict=True)
         ]
         flow.run([*decided, *self._open(this.index)], progress)
-        return flow.result(where, None)
+        return {**flow.result(where, None), "surveys": self._surveyed(this)}
+
+    def _surveyed(self, this: Pass) -> list[str]:
+        """What each survey of this pass looked at, so that `curate decide` finds its table."""
+        resolved, steps = self._recipe.resolved(), self._recipe.steps
+        return [lineage(resolved, steps.index(step) + 1) for step in this.surveys]
 
     def _tokens(self, task: dict[str, Any], progress: Progress) -> dict[str, Any]:
         started = time.perf_counter()

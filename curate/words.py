@@ -8,6 +8,7 @@ import numpy as np
 from curate.column import Offsets, view
 from curate.errors import RecipeError
 from curate.index import WordPlaces, index
+from curate.joined import with_joined_grams
 from curate.kernel import Index
 from curate.normalised import normalised
 from curate.schema import LANGUAGE, Batch
@@ -39,6 +40,9 @@ COPIES = ("normalised", "stripped")
 # These cut some languages in another way, where a stage before told the language.
 HEARING = ("stripped",)
 
+# n-grams of these are compared joined, with nothing between the words.
+JOINING = ("tokens",)
+
 
 @dataclass(frozen=True)
 class Words:
@@ -68,7 +72,9 @@ class Words:
         offsets = np.cumsum([0] + [len(starts) for starts, _ in parts], dtype=np.int32)
         starts = np.concatenate([np.empty(0, np.int32), *(part[0] for part in parts)])
         ends = np.concatenate([np.empty(0, np.int32), *(part[1] for part in parts)])
-        return index(view(batch.column(column)), WordPlaces(starts, ends, offsets))
+        cut = index(view(batch.column(column)), WordPlaces(starts, ends, offsets))
+        joins = np.array([way in JOINING for way in rows], np.bool_)
+        return with_joined_grams(cut, joins) if joins.any() else cut
 
     def _ways(self) -> list[str]:
         return sorted({way for _, way in self.languages} - {self.default})

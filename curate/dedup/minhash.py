@@ -23,6 +23,9 @@ CHECK = "checks"
 # NeMo Curator's 20 x 13 is over 24 characters, which this file does not cut.
 PRESETS = {"fineweb": (14, 8), "dclm": (93, 15), "refinedweb": (450, 20), "olmo3": (26, 11)}
 
+# Every worker holds so many hashes, and so many words; published settings need 9,000 and 5.
+MOST_HASHES, LONGEST_NGRAM = 65_536, 1_000
+
 
 @dataclass(frozen=True)
 class MinHash:
@@ -57,9 +60,13 @@ class MinHash:
     def __post_init__(self) -> None:
         for name in ("ngram", "bands", "rows"):
             if getattr(self, name) < 1:
-                raise RecipeError(f"minhash.MinHash: {name} is {getattr(self, name)}; at least 1")
+                raise RecipeError(f"{name} is {getattr(self, name)}; at least 1")
+        if self.bands * self.rows > MOST_HASHES:
+            raise RecipeError(f"bands * rows is {self.bands * self.rows}; at most {MOST_HASHES}")
+        if self.ngram > LONGEST_NGRAM:
+            raise RecipeError(f"ngram is {self.ngram}; at most {LONGEST_NGRAM}")
         if self.verify is not None and not 0 <= self.verify <= 1:
-            raise RecipeError(f"minhash.MinHash: verify is {self.verify}; from 0 to 1, or null")
+            raise RecipeError(f"verify is {self.verify}; from 0 to 1, or null")
 
     def survey(self, batch: Batch) -> pa.Table:
         """The size, a key per band and the checks of every document; no text."""

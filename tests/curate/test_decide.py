@@ -19,6 +19,8 @@ from curate.errors import InputError, ShardError
 from curate.fates import Decision
 from curate.run import Job, run
 from curate.stored import stage_facts, stored
+from filters.classifier_data import Labelled
+from filters.classifier_training import preset, train
 from tests.chaos.zygote import Quiet
 from tests.crawl import member, page, response, write_crawl
 
@@ -300,19 +302,19 @@ REWRITE = ["c4.Lines", "dolma_c4.Lines", "pii.Scrub", "dclm_urls.Urls"]
 @pytest.mark.parametrize("entry", [*LEAVE_TEXT, *REWRITE])
 def test_a_stage_says_whether_it_leaves_the_text_as_it_was(entry):
     resolved = recipe.parse(f"{HEAD}  - {entry}\n", "t.yaml").resolved()
-    stage = stage_facts(resolved)[-1]
+    stage = stage_facts(resolved, {})[-1]
     assert (stage.text == stage.text_after) == (entry in LEAVE_TEXT)
     # One that this version does not know may have rewritten it.
     for kind in ("filters.gone.Stage", "filters.c4.Gone", "elsewhere.Stage", "Stage"):
         resolved["stages"][-1]["kind"] = kind
-        stage = stage_facts(resolved)[-1]
+        stage = stage_facts(resolved, {})[-1]
         assert stage.text != stage.text_after
 
 
 def test_only_what_a_stage_judges_by_makes_no_other_text():
     def text_after(settings: str) -> str:
         parsed = recipe.parse(f"{HEAD}  - c4.Lines: {settings}\n", "t.yaml")
-        return stage_facts(parsed.resolved())[-1].text_after
+        return stage_facts(parsed.resolved(), {})[-1].text_after
 
     assert text_after("{min_sentences: 3}") == text_after("{min_sentences: 9}")
     for other_text in ("{min_words: 9}", "{policy: false}", "{sentences: datatrove}"):
@@ -359,26 +361,17 @@ def test_a_copy_stays_open_once_one_that_linked_it_is_gone(tmp_path):
     before, after = verdicts(tmp_path / "a"), verdicts(tmp_path / "b")
     copies = [{k for k, v in one.items() if v[0] == "minhash.duplicate"} for one in (before, after)]
     assert copies[0] - copies[1]
+    assert agree(other(tmp_path / "a", tight), tmp_path / "b", tmp_path / "d") == 0
+    shutil.rmtree(tmp_path / "a" / "work")
     assert agree(other(tmp_path / "a", tight), tmp_path / "b", tmp_path / "d") > 0
-
-
-def test_a_survey_says_how_many_copies_may_stay_and_displace_others(tmp_path):
-    words = [str(number) for number in range(300)]
-    lines = [json.dumps({"text": " ".join(own)}) for own in (words, words[:290])]
-    (tmp_path / "in.jsonl").write_text("\n".join(lines))
-    loose = HEAD + "  - filter: [gopher.word_count: {low: 10}]\n" + NEAR
-    run(Job(loose, "t.yaml", [str(tmp_path / "in.jsonl")], tmp_path / "a", workers=0), Quiet())
-    (note,) = other(tmp_path / "a", loose.replace("low: 10", "low: 10, high: 295")).notes
-    assert "1 copies of documents that are gone may stay" in note
 
 
 def test_a_survey_says_how_many_it_never_compared(ran):
     first = HEAD + QUALITY + COPIES
     decision = other(ran(first), first.replace("low: 5.5", "low: 0"))
-    (note,) = decision.notes
     newcomers = (decision.run.reached < 3) & (decision.run.reached > 1) & ~decision.run.kept
-    assert "exact.Exact" in note
-    assert 0 < decision.fates.undecided.sum() <= newcomers.sum()
+    assert any("did not compare" in missing.why for missing, _ in decision.missing())
+    assert 0 < newcomers.sum() < decision.fates.undecided.sum()
 
 
 BEST = "  - best.Best: {column: gopher.word_count, share: 0.5}\n"
@@ -482,6 +475,59 @@ def test_numbers_that_hang_on_the_language_are_not_taken_where_another_stage_tol
     alike = "  - filter: [gopher.word_count: {low: 90}]\n  - url.Blocked\n"
     first, text = HEAD + language + alike, HEAD + alike + language
     assert agree(other(ran(first), text), ran(text), tmp_path) == 0
+
+
+def test_a_list_is_compared_by_what_is_in_it(crawl, tmp_path):
+    domains = tmp_path / "domains.txt"
+    domains.write_text("bad.example\n")
+    text = HEAD + f"  - url.Blocked: {{domains: {domains}}}\n" + QUALITY
+    run(Job(text, "t.yaml", [str(crawl)], tmp_path / "o", workers=0), Quiet())
+    tight = text.replace("low: 50", "low: 300")
+    assert not other(tmp_path / "o", tight).fates.missing
+    domains.write_text("v.example\n")
+    decision = other(tmp_path / "o", tight)
+    (missing,) = decision.fates.missing
+    assert (missing.what, missing.why) == (
+        "url.Blocked",
+        f"{domains} has changed since the first run",
+    )
+    assert decision.fates.kept.sum() == 0
+    domains.unlink()
+    assert not other(tmp_path / "o", tight).fates.missing
+
+
+def trained(folder: Path, good: str, bad: str) -> Path:
+    """A small classifier of documents with these words."""
+    rng = random.Random(0)
+    for name, words in (("hq", good), ("cc", bad)):
+        texts = [" ".join(rng.choices(words.split(), k=12)) for _ in range(60)]
+        lines = [json.dumps({"text": text}) for text in texts]
+        (folder / f"{name}.jsonl").write_text("\n".join(lines))
+    small = preset("dclm", dim=4, buckets=200, epochs=20, rate=0.5, held_out=0.3)
+    train([Labelled((folder / f"{n}.jsonl",), n) for n in ("hq", "cc")], small, folder / "m")
+    return folder / "m"
+
+
+def test_a_model_that_was_trained_again_judges_nothing(tmp_path):
+    rng = random.Random(1)
+    rows = [" ".join(rng.choices(["proof", "lemma", "buy", "cheap"], k=20)) for _ in range(40)]
+    (tmp_path / "in.jsonl").write_text("\n".join(json.dumps({"text": row}) for row in rows))
+    model = trained(tmp_path, "proof lemma", "buy cheap")
+    score = HEAD + f"  - classifier.Score: {{model: {model}, low: LOW}}\n"
+    texts = [score.replace("LOW", low) for low in ("0.4", "0.6")]
+    for name, text in zip("ab", texts, strict=True):
+        job = Job(text, "t.yaml", [str(tmp_path / "in.jsonl")], tmp_path / name, workers=0)
+        run(job, Quiet())
+    assert agree(other(tmp_path / "a", texts[1]), tmp_path / "b", tmp_path / "d") == 0
+    trained(tmp_path, "buy cheap", "proof lemma")
+    for text in texts:
+        decision = other(tmp_path / "a", text)
+        assert decision.fates.undecided.all()
+        assert {"has changed since" in missing.why for missing in decision.fates.missing} == {True}
+    best = texts[0] + "  - best.Best: {column: quality, share: 0.5}\n"
+    assert other(tmp_path / "a", best).fates.undecided.all()
+    shutil.rmtree(model)
+    assert agree(other(tmp_path / "a", texts[1]), tmp_path / "b", tmp_path / "d") == 0
 
 
 def test_bounds_by_language_are_not_those_of_a_language_that_was_told_otherwise(ran, tmp_path):

@@ -2,14 +2,18 @@
 
 import os
 
+import numpy as np
 import pyarrow as pa
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from curate.column import view
-from curate.schema import TEXT
+from curate.schema import LANGUAGE, TEXT
+from curate.signal import measured
 from curate.tokens import token_places, tokens
+from curate.words import Words
+from filters import repetition
 from tests import spacy_twin
 
 PLAIN = os.environ.get("NUMBA_DISABLE_JIT") == "1"
@@ -116,3 +120,24 @@ def test_ngrams_of_five_tokens_are_equal_where_they_are_joined():
     entries = [(made.grams.places[at], made.grams.firsts[at]) for at in range(ends[4], ends[5])]
     assert (0, 0) in entries
     assert (6, 0) in entries
+
+
+PHRASES = ["ab c d e f", "a bc d e f", "a b.", "中文 d e f g", "中 文 d e f g", "x"]
+phrases = st.lists(st.sampled_from(PHRASES), max_size=9).map(" ".join)
+
+
+@few
+@given(st.lists(st.tuples(phrases, st.sampled_from(["en", "zh", "de"])), min_size=1, max_size=5))
+def test_a_document_has_the_numbers_of_its_words_whatever_those_of_other_languages(documents):
+    texts, languages = zip(*documents, strict=True)
+    batch = pa.RecordBatch.from_pydict({TEXT: pa.array(texts), LANGUAGE: pa.array(languages)})
+
+    def found(words: Words) -> np.ndarray:
+        signals = (repetition.top_2gram, repetition.duplicate_5grams, repetition.duplicate_6grams)
+        return np.array(measured(tuple(signal.over(words) for signal in signals), batch))
+
+    each = found(Words("tokens", (("de", "space"), ("zh", "unicode"))))
+    ways = {"en": "tokens", "zh": "unicode", "de": "space"}
+    alone = {way: found(Words(way)) for way in ways.values()}
+    for row, language in enumerate(languages):
+        np.testing.assert_array_equal(each[:, row], alone[ways[language]][:, row])

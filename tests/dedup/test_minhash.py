@@ -72,7 +72,11 @@ def test_minhash_is_a_survey():
     assert isinstance(MinHash(), Survey)
 
 
-@pytest.mark.parametrize("settings", [{"bands": 0}, {"rows": -1}, {"ngram": 0}, {"verify": 70}])
+WRONG = [{"bands": 0}, {"rows": -1}, {"ngram": 0}, {"verify": 70}]
+TOO_MUCH = [{"bands": 8193}, {"rows": 10**9}, {"ngram": 1001}]
+
+
+@pytest.mark.parametrize("settings", [*WRONG, *TOO_MUCH])
 def test_settings_that_cannot_work_say_what_would(settings):
     with pytest.raises(RecipeError, match=next(iter(settings))):
         MinHash(**settings)
