@@ -60,7 +60,12 @@ def table(name: str) -> dict[str, Bounds]:
     if not rows:
         raise RecipeError(f"{name}: an empty table; its first line names language and signals")
     signals: list[dict[str, Pair]] = [{} for _ in rows[0][1:]]
+    seen: set[str] = set()
     for number, row in enumerate(rows[1:], start=2):
+        for language in filter(None, row[0].split(",")):
+            if language in seen:
+                raise RecipeError(f"{name}: line {number}: {language} is there twice; give it once")
+            seen.add(language)
         for column, cell in enumerate(row[1:]):
             if cell:
                 pair = _pair(cell, f"{name}: line {number}: {rows[0][column + 1]}")

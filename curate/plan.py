@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from curate import models
-from curate.errors import InputError
+from curate.errors import InputError, ModelError, RecipeError
 from curate.passes import Pass
 from curate.read.reader import Input, Span, find_inputs, spans
 from curate.recipe import Recipe, describe, settings_of
@@ -124,8 +124,12 @@ def as_json(source: Input) -> dict[str, Any]:
 def _models(recipe: Recipe) -> dict[str, str]:
     """The digests of the files that stages read besides documents."""
     found: dict[str, Path] = {}
-    for step in recipe.steps:
-        found |= files_of(step.stage)
+    for index, step in enumerate(recipe.steps):
+        try:
+            found |= files_of(step.stage)
+        except (ModelError, RecipeError) as error:
+            problem = str(error).removeprefix(f"{step.label}: ")
+            raise type(error)(f"stages[{index}]: {step.label}: {problem}") from error
     return {name: file_digest(found[name]) for name in sorted(found)}
 
 

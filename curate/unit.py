@@ -6,7 +6,7 @@ other units, and it never publishes.
 
 import time
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from itertools import chain
 from pathlib import Path
@@ -18,7 +18,7 @@ import pyarrow.parquet as pq
 
 from curate import schema
 from curate.column import Numbers
-from curate.errors import CurateError, LawError
+from curate.errors import CurateError, LawError, ModelError, RecipeError
 from curate.kernel import compiling
 from curate.ledger import Count, Spans, StageLedger
 from curate.passes import Pass, lineage, passes
@@ -47,6 +47,7 @@ class Worker:
 
     def __init__(self, recipe: str, where: str) -> None:
         self._recipe = parse(recipe, where)
+        self._where = where
         self._passes = passes(self._recipe)
         self._stages: dict[int, list[tuple[str, Stage]]] = {}
         self._resources = ExitStack()
@@ -65,7 +66,8 @@ class Worker:
                 with compiling(label):
                     batch = stage(batch)
             for step in this.surveys:
-                step.stage.survey(without(batch, *schema.VERDICT.names))
+                with self._told(step):
+                    step.stage.survey(without(batch, *schema.VERDICT.names))
         if self._recipe.tokenizer and not self._recipe.tokenizer.load:
             texts = pa.array(["a text"])
             counts = pretokenize.count_pieces(texts, self._recipe.tokenizer.pattern)
@@ -84,9 +86,29 @@ class Worker:
     def _open(self, index: int) -> list[tuple[str, Stage]]:
         if index not in self._stages:
             self._stages[index] = [
-                (step.label, self._opened(step)) for step in self._passes[index].steps
+                (step.label, self._placed(step)) for step in self._passes[index].steps
             ]
         return self._stages[index]
+
+    def _placed(self, step: Step) -> Stage:
+        """The stage; what it finds wrong with the recipe is told with its place."""
+        with self._told(step):
+            stage = self._opened(step)
+
+        def placed(batch: Batch) -> Batch:
+            with self._told(step):
+                return stage(batch)
+
+        return placed
+
+    @contextmanager
+    def _told(self, step: Step) -> Iterator[None]:
+        try:
+            yield
+        except (RecipeError, ModelError) as error:
+            place = f"{self._where}: stages[{self._recipe.steps.index(step)}]"
+            problem = str(error).removeprefix(f"{step.label}: ")
+            raise type(error)(f"{place}: {step.label}: {problem}") from error
 
     def _opened(self, step: Step) -> Stage:
         if isinstance(step.stage, Opened):

@@ -73,6 +73,14 @@ def test_what_is_no_pair_of_bounds_is_told_with_its_place(tmp_path):
         table(str(path))
 
 
+def test_a_language_that_is_there_twice_is_told(tmp_path):
+    for rows in ("en\t5:\nde\t1:\nen\t400:\n", "de\t1:\n\nen,en\t5:\n"):
+        path = tmp_path / f"{len(rows)}.tsv"
+        path.write_text(f"language\tgopher.word_count\n{rows}")
+        with pytest.raises(RecipeError, match="line 4: en is there twice; give it once"):
+            table(str(path))
+
+
 def test_an_empty_table_is_told(tmp_path):
     (tmp_path / "empty.tsv").write_text("# nothing\n")
     with pytest.raises(RecipeError, match="an empty table"):

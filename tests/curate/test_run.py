@@ -10,7 +10,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from curate.errors import BusyError, InputError
+from curate.errors import BusyError, InputError, ModelError, RecipeError
 from curate.ledger import Spans
 from curate.read.reader import Read, Span, find_inputs, read
 from curate.run import Job, Outcome, run
@@ -213,3 +213,19 @@ def test_an_input_that_is_rewritten_after_it_was_listed_is_refused(tmp_path):
     path.write_text('{"text": "behind"}\n')
     with pytest.raises(InputError, match="changed since"):
         list(read(source, Span(0, source.size), Read(), Spans()))
+
+
+WRONG = {
+    "best.Best: {column: nope}": r"my.yaml: stages\[1\]: best.Best: no column 'nope' where",
+    "language.Identify: {keep: [klingon]}": r"my.yaml: stages\[1\]: language.Identify: keep: lid",
+    "classifier.Score: {model: no.bin}": r"^stages\[1\]: classifier.Score: no.bin: no such file",
+    "url.Blocked: {domains: no.txt}": r"^stages\[1\]: url.Blocked: cannot read the list no.txt",
+}
+
+
+@pytest.mark.parametrize("stage", WRONG)
+def test_what_is_wrong_with_a_recipe_is_told_with_its_place_by_a_run_too(tmp_path, stage):
+    (tmp_path / "in.jsonl").write_text('{"text": "A text."}\n')
+    text = f"stages:\n  - html.Extract\n  - {stage}\n"
+    with pytest.raises((RecipeError, ModelError), match=WRONG[stage]):
+        run(Job(text, "my.yaml", [str(tmp_path / "in.jsonl")], tmp_path / "o", 0), Quiet())
