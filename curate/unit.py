@@ -4,6 +4,7 @@ A worker reads files and writes files in a scratch folder; it returns counts. It
 other units, and it never publishes.
 """
 
+import tempfile
 import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
@@ -12,6 +13,7 @@ from itertools import chain
 from pathlib import Path
 from typing import Any, Self
 
+import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
@@ -27,6 +29,7 @@ from curate.recipe import Step, parse
 from curate.schema import Batch
 from curate.stage import Opened, Stage, kept, mark, with_column, without
 from curate.store import disk_errors, finished
+from curate.survey import Survey
 from filters.pii import scrub_text
 from tokenizer import pretokenize, shards, train, vocabulary
 from tokenizer.encode import Encoder
@@ -67,7 +70,8 @@ class Worker:
                     batch = stage(batch)
             for step in this.surveys:
                 with self._told(step):
-                    step.stage.survey(without(batch, *schema.VERDICT.names))
+                    table = step.stage.survey(without(batch, *schema.VERDICT.names))
+                    batch = _decided_upon(batch, step.stage, table)
         if self._recipe.tokenizer and not self._recipe.tokenizer.load:
             texts = pa.array(["a text"])
             counts = pretokenize.count_pieces(texts, self._recipe.tokenizer.pattern)
@@ -365,6 +369,18 @@ def _row_groups(file: pq.ParquetFile) -> Iterator[Batch]:
         yield from table.to_batches()
     if file.num_row_groups == 0:
         yield pa.RecordBatch.from_pylist([], schema=file.schema_arrow)
+
+
+def _decided_upon(batch: Batch, survey: Survey, table: pa.Table) -> Batch:
+    """A batch without rows with the columns that the survey's decision gives to documents."""
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / "survey.parquet"
+        pq.write_table(table, path)
+        (decided,) = survey.decide([path], [np.zeros(0, np.bool_)])
+    for column in decided.schema:
+        if column.name not in schema.VERDICT.names:
+            batch = with_column(batch, column.name, pa.array([], column.type))
+    return batch
 
 
 def _decision(path: Path) -> Stage:

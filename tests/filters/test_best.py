@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 
 from curate.errors import RecipeError
 from curate.survey import Survey
+from curate.unit import Worker
 from filters.best import Best, places
 
 NAN = math.nan
@@ -164,6 +165,13 @@ def test_a_column_that_is_not_there_or_holds_no_numbers_is_told():
     )
     with pytest.raises(RecipeError, match="languages holds list"):
         Best("score", by="languages").survey(lists)
+
+
+def test_a_column_that_a_survey_before_decides_is_there_when_kernels_are_loaded():
+    stages = "html.Extract, exact.Exact, minhash.MinHash, best.Best: {column: cluster_size}"
+    text = "name: t\nstages:\n" + "".join(f"  - {stage}\n" for stage in stages.split(", "))
+    with Worker(text, "t.yaml") as worker:
+        worker.warm()
 
 
 SCORES = st.sampled_from([0.0, -0.0, 1.0, 2.5, -3.0, NAN, math.inf, -math.inf]) | st.none()
