@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from curate.column import Bytes, Hashes, Positions, View
-from curate.kernel import borrowing, helper
+from curate.kernel import borrowing, helper, inlined
 from filters.fasttext_file import LABEL, Floats, Ranks
 
 END = b"</s>"
@@ -72,20 +72,20 @@ class Room(NamedTuple):
     counts: Positions  # how many rows there were
 
 
-@borrowing
+@inlined
 def fnv(total: Int, byte: Int) -> Int:
     """One step of the hash."""
     signed = byte if byte < 128 else byte | _SIGN
     return ((total ^ signed) * _PRIME) & _MASK
 
 
-@borrowing
+@inlined
 def is_separator(byte: Int) -> Any:
     """What parts words: space, tab, line ends, and NUL."""
     return (byte == 32) | ((byte >= 9) & (byte <= 13)) | (byte == 0)
 
 
-@borrowing
+@inlined
 def word_end(data: Bytes, at: Int, end: Int) -> Int:
     """Where the word that begins here ends."""
     while at < end:
@@ -96,7 +96,7 @@ def word_end(data: Bytes, at: Int, end: Int) -> Int:
     return at
 
 
-@borrowing
+@inlined
 def slot_of(data: Bytes, at: Int, end: Int, key: Hashes, slots: Int) -> Int:
     """Where a word is remembered; its bytes go into `key`, eight to a number."""
     hashed = np.uint64(end - at)
@@ -113,7 +113,7 @@ def slot_of(data: Bytes, at: Int, end: Int, key: Hashes, slots: Int) -> Int:
     return np.int64(hashed & np.uint64(slots - 1))
 
 
-@borrowing
+@inlined
 def is_known(words: Hashes, slot: Int, key: Hashes, size: Int) -> Any:
     """Whether the slot remembers this word, byte for byte."""
     if words[slot, SIZE] != np.uint64(size):
@@ -124,7 +124,7 @@ def is_known(words: Hashes, slot: Int, key: Hashes, size: Int) -> Any:
     return block == (size + 7) >> 3
 
 
-@borrowing
+@inlined
 def begins(word: Bytes, size: Int, letters: bytes) -> Any:
     """Whether the word in its brackets begins so."""
     if size < len(letters):
@@ -135,7 +135,7 @@ def begins(word: Bytes, size: Int, letters: bytes) -> Any:
     return equal == len(letters)
 
 
-@borrowing
+@inlined
 def spells(word: Bytes, size: Int, entry: Int, vocabulary: Vocabulary) -> Any:
     """Whether the dictionary's entry is this word in its brackets."""
     start = vocabulary.starts[entry]
@@ -147,7 +147,7 @@ def spells(word: Bytes, size: Int, entry: Int, vocabulary: Vocabulary) -> Any:
     return equal == size
 
 
-@borrowing
+@inlined
 def entry_of(word: Bytes, size: Int, hashed: Int, vocabulary: Vocabulary) -> Int:
     """The dictionary's entry for this word in its brackets, or -1."""
     slots = vocabulary.slots
@@ -161,14 +161,14 @@ def entry_of(word: Bytes, size: Int, hashed: Int, vocabulary: Vocabulary) -> Int
     return -1
 
 
-@borrowing
+@inlined
 def remainder(hashed: Int, buckets: Int, inverse: Int) -> Int:
     """The remainder of a 32-bit number; the division by `2**32 // buckets` is at most one short."""
     bucket = hashed - ((hashed * inverse) >> 32) * buckets
     return bucket - buckets if bucket >= buckets else bucket
 
 
-@borrowing
+@inlined
 def hash_letters(word: Bytes, first: Int, end: Int, numbers: Any, room: Room) -> Int:
     """Add the buckets of the n-grams of letters that begin here; how many there are then."""
     low, high, buckets, inverse, count = numbers
@@ -188,7 +188,7 @@ def hash_letters(word: Bytes, first: Int, end: Int, numbers: Any, room: Room) ->
     return count
 
 
-@borrowing
+@inlined
 def keep_rows(room: Room, count: Int, bits: Bits, ranks: Ranks) -> Int:
     """Keep the buckets that were not pruned, as the places of their rows; how many.
 
@@ -210,14 +210,14 @@ def keep_rows(room: Room, count: Int, bits: Bits, ranks: Ranks) -> Int:
     return kept
 
 
-@borrowing
+@inlined
 def add(total: Floats, place: Int, rows: Floats, row: Int) -> None:
     """Add one row to another."""
     for column in range(np.uint64(rows.shape[1])):
         total[np.uint64(place), column] += rows[np.uint64(row), column]
 
 
-@borrowing
+@inlined
 def add_letters(room: Room, size: Int, vocabulary: Vocabulary, sums: Floats, slot: Int) -> Int:
     """Add the rows of the n-grams of letters of `<word>`; how many."""
     words, low, high, buckets = vocabulary.numbers[:4]
@@ -260,7 +260,7 @@ def sum_word(room: Room, size: Int, vocabulary: Vocabulary, sums: Floats, slot: 
     return added << 32 | hashed
 
 
-@borrowing
+@inlined
 def remember(cache: Cache, slot: Int, size: Int, key: Hashes) -> None:
     """Move the word at hand, and its sum, to a slot of its own."""
     cache.words[slot, SIZE] = np.uint64(size)
@@ -271,7 +271,7 @@ def remember(cache: Cache, slot: Int, size: Int, key: Hashes) -> None:
         cache.sums[np.uint64(slot), column] = cache.sums[np.uint64(last), column]
 
 
-@borrowing
+@inlined
 def remembered(data: Bytes, word: Any, vocabulary: Vocabulary, cache: Cache, room: Room) -> Int:
     """The slot with the sum of a word's rows; -1 for a label, -2 for END.
 
@@ -324,14 +324,14 @@ def add_grams(text: Int, waiting: Int, firsts: Int, vocabulary: Vocabulary, room
     return count
 
 
-@borrowing
+@inlined
 def hear(hashed: Int, waiting: Int, room: Room) -> Int:
     """Let one more word wait, by its hash as fastText keeps it: a signed number of 32 bits."""
     room.heard[waiting] = np.uint64(hashed if hashed < 0x80000000 else hashed - 0x100000000)
     return waiting + 1
 
 
-@borrowing
+@inlined
 def add_end(text: Int, waiting: Int, vocabulary: Vocabulary, room: Room) -> Int:
     """Add the rows with which fastText ends a text; how many."""
     added: Int = 0
@@ -347,7 +347,7 @@ def add_end(text: Int, waiting: Int, vocabulary: Vocabulary, room: Room) -> Int:
     return added
 
 
-@borrowing
+@inlined
 def add_words(view: View, text: Int, vocabulary: Vocabulary, cache: Cache, room: Room) -> Int:
     """Add the rows of a text's words and n-grams of words; how many, 0 without words."""
     at, end = np.int64(view.offsets[text]), np.int64(view.offsets[text + 1])
