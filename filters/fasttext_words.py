@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from curate.column import Bytes, Hashes, Positions, View
+from curate.eight import eight
 from curate.kernel import borrowing, helper, inlined
 from filters.fasttext_file import LABEL, Floats, Ranks
 
@@ -102,11 +103,15 @@ def slot_of(data: Bytes, at: Int, end: Int, key: Hashes, slots: Int) -> Int:
     hashed = np.uint64(end - at)
     block: Int = 0
     while at < end:
-        eight = _0
-        for place in range(min(8, end - at)):
-            eight |= np.uint64(data[np.uint64(at + place)]) << np.uint64(8 * place)
-        key[block] = eight
-        hashed = np.uint64((hashed ^ eight) * _STEP)
+        found = _0
+        if at + 8 <= len(data):  # one load; what lies behind the word is shifted out
+            beyond = np.uint64(8 * max(at + 8 - end, 0))
+            found = np.uint64(eight(data, at) << beyond) >> beyond
+        else:
+            for place in range(min(8, end - at)):
+                found |= np.uint64(data[np.uint64(at + place)]) << np.uint64(8 * place)
+        key[block] = found
+        hashed = np.uint64((hashed ^ found) * _STEP)
         hashed ^= hashed >> _32
         block += 1
         at += 8
