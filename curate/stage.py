@@ -22,7 +22,8 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from curate.column import Mask, Numbers
-from curate.schema import BOUND, DROPPED_BY, QUARANTINED, VALUE, VERDICT, Batch
+from curate.errors import RecipeError
+from curate.schema import BOUND, DROPPED_BY, QUARANTINED, RAW, TEXT, VALUE, VERDICT, Batch
 
 Stage = Callable[[Batch], Batch]
 
@@ -47,6 +48,12 @@ class Judge(Protocol):
     def judge(self, batch: Batch) -> Batch:
         """The batch, which has the columns, with the verdicts."""
         ...
+
+
+def free_column(*names: str) -> None:
+    """Refuse names for a stage's own columns of which one is empty or every document's already."""
+    if not all(names) or {TEXT, *RAW.names}.intersection(names):
+        raise RecipeError(f"column: {names[0]!r} is taken; choose another name")
 
 
 def with_column(batch: Batch, name: str, values: pa.Array) -> Batch:

@@ -20,8 +20,8 @@ import pyarrow.compute as pc
 from curate import models
 from curate.column import Numbers, view
 from curate.errors import ModelError, RecipeError
-from curate.schema import RAW, TEXT, Batch
-from curate.stage import Stage, mark, with_column
+from curate.schema import TEXT, Batch
+from curate.stage import Stage, free_column, mark, with_column
 from curate.store import file_digest
 from filters.fasttext_file import LABEL
 from filters.fasttext_model import FastText
@@ -70,8 +70,7 @@ class Score:
     def __post_init__(self) -> None:
         if not self.model:
             raise RecipeError("model: none given; name a folder or a .bin or .ftz file")
-        if not self.column or self.column in (TEXT, *RAW.names):
-            raise RecipeError(f"column: {self.column!r} is taken; choose another name")
+        free_column(self.column)
         if self.low is not None and not 0 <= self.low <= 1:
             raise RecipeError(f"low: {self.low} is no probability; write 0 to 1")
 

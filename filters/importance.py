@@ -25,8 +25,8 @@ from curate.errors import ModelError, RecipeError
 from curate.hashing import hash_bytes, join
 from curate.index import WordPlaces
 from curate.kernel import helper
-from curate.schema import LANGUAGE, RAW, TEXT, Batch
-from curate.stage import Stage, mark, with_column
+from curate.schema import LANGUAGE, TEXT, Batch
+from curate.stage import Stage, free_column, mark, with_column
 from curate.store import file_digest
 from curate.wordpunct import places
 from filters.stopwords import languages_of
@@ -135,8 +135,7 @@ class Importance:
     def __post_init__(self) -> None:
         if not self.model:
             raise RecipeError("model: none given; name a folder of `curate importance train`")
-        if not self.column or self.column in (TEXT, *RAW.names):
-            raise RecipeError(f"column: {self.column!r} is taken; choose another name")
+        free_column(self.column)
         if self.low is not None and not math.isfinite(self.low):
             raise RecipeError(f"low: {self.low}; write a number, or leave it out")
 

@@ -17,9 +17,9 @@ from curate.column import Numbers
 from curate.errors import RecipeError
 from curate.kernel import Index, each
 from curate.normalised import normalised
-from curate.schema import RAW, TEXT, Batch
+from curate.schema import TEXT, Batch
 from curate.signal import Signal
-from curate.stage import with_column
+from curate.stage import free_column, with_column
 from curate.wordpunct import wordpunct
 from filters import redpajama
 from filters.redpajama_lines import Lines, measured_lines, shares
@@ -43,8 +43,7 @@ class Annotate:
     columns: dict[str, str] = field(default_factory=dict)  # rps_doc_ut1_blacklist: ut1_id
 
     def __post_init__(self) -> None:
-        if not self.column or self.column in (TEXT, *RAW.names):
-            raise RecipeError(f"column: {self.column!r} is taken; choose another name")
+        free_column(self.column)
         for name in self.columns:
             if name in _OWN or name.startswith("rps_lines_"):
                 raise RecipeError(f"columns: {name} is measured here; leave it out")

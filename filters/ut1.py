@@ -22,8 +22,8 @@ from curate.column import Hashes, Offsets, View, frozen, view
 from curate.errors import RecipeError
 from curate.hashing import hash_bytes
 from curate.kernel import helper
-from curate.schema import RAW, TEXT, URL, Batch
-from curate.stage import Stage, mark, with_column
+from curate.schema import TEXT, URL, Batch
+from curate.stage import Stage, free_column, mark, with_column
 from filters.url import host
 from tokenizer.train import line_batches
 
@@ -103,8 +103,7 @@ class Category:
     def __post_init__(self) -> None:
         if not self.lists:
             raise RecipeError("lists: none given; name the folder of UT1's categories")
-        if not self.column or {self.column, f"{self.column}_id"} & {TEXT, *RAW.names}:
-            raise RecipeError(f"column: {self.column!r} is taken; choose another name")
+        free_column(self.column, self.column and f"{self.column}_id")
         if not 0 < len(set(self.categories)) == len(self.categories) <= MOST:
             raise RecipeError(f"categories: name 1 to {MOST}, each once")
         for name in self.drop:
