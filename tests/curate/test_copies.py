@@ -1,7 +1,6 @@
 """What a survey decided, decided again for other documents: a real run never contradicts it."""
 
 import json
-import math
 import random
 import shutil
 from pathlib import Path
@@ -16,6 +15,7 @@ from curate.run import Job, run
 from curate.sketches import sketches
 from curate.stored import stored
 from tests.chaos.zygote import Quiet
+from tests.verdicts import verdicts
 
 HEAD = "name: first\nstages:\n  - html.Extract\n"
 NEAR = "  - minhash.MinHash\n"
@@ -37,19 +37,6 @@ def documents(folder: Path, texts: list[str]) -> None:
     lines = [json.dumps({"text": text}) for text in texts]
     for part in range(2):
         (folder / f"in-{part}.jsonl").write_text("\n".join(lines[part::2]))
-
-
-def verdicts(folder: Path) -> dict[bytes, tuple]:
-    """What a real run did with every document: reason, value, bound."""
-    found = {}
-    for path in (folder / "documents").iterdir():
-        found |= dict.fromkeys(pq.read_table(path)["id"].to_pylist(), (None, None, None))
-    for path in (folder / "dropped").iterdir():
-        for row in pq.read_table(path).to_pylist():
-            value = row["value"]
-            value = None if value is None or math.isnan(value) else value
-            found[row["id"]] = (row["dropped_by"], value, row["bound"])
-    return found
 
 
 def contradicted(first: Path, real: Path, text: str, output: Path) -> tuple[int, int]:

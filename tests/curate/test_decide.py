@@ -1,7 +1,6 @@
 """Other bounds on a finished run: the same funnel, the verdicts of a real run, or undecided."""
 
 import json
-import math
 import random
 import shutil
 from pathlib import Path
@@ -23,6 +22,7 @@ from filters.classifier_data import Labelled
 from filters.classifier_training import preset, train
 from tests.chaos.zygote import Quiet
 from tests.crawl import member, page, response, write_crawl
+from tests.verdicts import verdicts
 
 HEAD = "name: first\nstages:\n  - html.Extract\n"
 QUALITY = """
@@ -83,17 +83,6 @@ def other(folder: Path, text: str) -> Decision:
     return decide(stored(folder), recipe.parse(text, "other.yaml"))
 
 
-def verdicts(folder: Path) -> dict[bytes, tuple]:
-    """What a real run did with every document: reason, value, bound."""
-    found = {}
-    for path in (folder / "documents").iterdir():
-        found |= dict.fromkeys(pq.read_table(path)["id"].to_pylist(), (None, None, None))
-    for path in (folder / "dropped").iterdir():
-        for row in pq.read_table(path).to_pylist():
-            found[row["id"]] = (row["dropped_by"], row["value"], row["bound"])
-    return found
-
-
 def told(decision: Decision, output: Path) -> list[dict]:
     decided.write(decision, output)
     return pq.read_table(output / "verdicts.parquet").to_pylist()
@@ -109,7 +98,6 @@ def agree(decision: Decision, real: Path, output: Path) -> int:
         if row["after"] is None and row["missing"] is None:
             assert reason is None
         elif row["after"] is not None and row["missing"] is None:
-            value = None if value is None or math.isnan(value) else value
             assert (row["after"], row["value"], row["bound"]) == (reason, value, bound)
         elif row["after"] is not None:  # dropped for certain, by this or an earlier reason
             assert reason is not None
