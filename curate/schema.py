@@ -23,6 +23,10 @@ VALUE = "value"  # the number that was measured, where there is one
 BOUND = "bound"  # the bound that it broke
 QUARANTINED = "quarantined"  # damaged input rather than a decision of the recipe
 
+# What a survey takes out of the text of a document that may stay.
+CUTS = "cuts"  # start, end, start, end, ...: places in the text's bytes, in order, disjoint
+CUT_BY = "cut_by"  # "lines.repeated", ...; null where nothing is cut
+
 VERDICT = pa.schema(
     [
         (DROPPED_BY, pa.string()),
