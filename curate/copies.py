@@ -18,8 +18,9 @@ from curate.dedup.clusters import DUPLICATE_OF
 from curate.dedup.exact import COPIES, Exact
 from curate.dedup.minhash import CLUSTER, MinHash
 from curate.fates import Decision, Missing
-from curate.sketches import Sketches, sketches
+from curate.sketches import KEPT, Sketches, sketches
 from curate.stored import NONE, Codes, coded
+from curate.survey import decided
 
 OPEN = "which other documents reach it is not known"
 GONE = "documents that it compared in the first run are gone, or may be"
@@ -102,7 +103,8 @@ def _decided(decision: Decision, found: Sketches, survey: Any, there: Mask) -> _
     count, ids = decision.run.count, decision.run.ids().combine_chunks()
     reason, of = np.full(count, NONE, np.int32), np.arange(count)
     value, bound = np.full(count, np.nan), np.full(count, np.nan)
-    tables = survey.decide(found.paths, [~there[rows] for rows in found.rows])
+    texts = [path.with_name(KEPT) for path in found.paths]
+    tables = decided(survey, found.paths, [~there[rows] for rows in found.rows], texts)
     for rows, table in zip(found.rows, tables, strict=True):
         reason[rows] = coded(table.column(schema.DROPPED_BY), decision.fates.reasons)
         value[rows], bound[rows] = (

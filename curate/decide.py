@@ -39,6 +39,7 @@ from curate.stored import (
     occurrences,
 )
 from curate.stored import stage_facts as facts_of
+from curate.survey import decided
 from filters.best import Best
 
 Pair = tuple[Any, Any]  # low and high: of every row, or one for all
@@ -341,7 +342,7 @@ def _best(decision: Decision, index: int, stage: Best) -> None:
             paths.append(Path(folder) / f"{number}.parquet")
             pq.write_table(stage.survey(batch), paths[-1])
         gone = [~fates.left(part.rows) for part in run.parts]
-        for part, table in zip(run.parts, stage.decide(paths, gone), strict=True):
+        for part, table in zip(run.parts, decided(stage, paths, gone), strict=True):
             _enter(fates, index, part, fates.left(part.rows), table)
 
 

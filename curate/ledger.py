@@ -59,6 +59,20 @@ def identity_sum(ids: pa.Array) -> int:
 
 
 @dataclass
+class Cut:
+    """Documents that stay without some stretches of their text."""
+
+    documents: int = 0
+    bytes: int = 0
+    spans: int = 0
+
+    def add(self, other: "Cut") -> None:
+        self.documents += other.documents
+        self.bytes += other.bytes
+        self.spans += other.spans
+
+
+@dataclass
 class StageLedger:
     """What one stage did with the documents that reached it."""
 
@@ -66,6 +80,7 @@ class StageLedger:
     kept: Count = field(default_factory=Count)
     dropped: dict[str, Count] = field(default_factory=dict)
     quarantined: dict[str, Count] = field(default_factory=dict)
+    cut: dict[str, Cut] = field(default_factory=dict)  # out of documents that are kept
 
     def add(self, other: "StageLedger") -> None:
         self.entered.add(other.entered)
@@ -76,9 +91,14 @@ class StageLedger:
         ):
             for reason, count in theirs.items():
                 mine.setdefault(reason, Count()).add(count)
+        for reason, cut in other.cut.items():
+            self.cut.setdefault(reason, Cut()).add(cut)
 
-    def check(self, where: str) -> None:
-        """Raise LawError unless every document that entered is kept, dropped or quarantined."""
+    def check(self, where: str, *, in_bytes: bool = False) -> None:
+        """Raise LawError unless every document that entered is kept, dropped or quarantined.
+
+        Where nothing is rewritten, `in_bytes`, so is every byte of them, or it was cut.
+        """
         out = Count()
         for count in (self.kept, *self.dropped.values(), *self.quarantined.values()):
             out.add(count)
@@ -88,8 +108,14 @@ class StageLedger:
                 f"{where}: {self.entered.documents} documents entered, but "
                 f"{out.documents} are accounted for (or others than those that entered)"
             )
+        told = out.bytes + sum(cut.bytes for cut in self.cut.values())
+        if in_bytes and told != self.entered.bytes:
+            raise LawError(
+                f"{where}: {self.entered.bytes} bytes entered, but {told} are accounted for"
+            )
 
     def to_json(self) -> dict[str, Any]:
+        cut = {reason: vars(self.cut[reason]).copy() for reason in sorted(self.cut)}
         return {
             "entered": self.entered.to_json(),
             "kept": self.kept.to_json(),
@@ -97,6 +123,7 @@ class StageLedger:
             "quarantined": {
                 reason: self.quarantined[reason].to_json() for reason in sorted(self.quarantined)
             },
+            **({"cut": cut} if cut else {}),
         }
 
     @classmethod
@@ -106,6 +133,7 @@ class StageLedger:
             Count.from_json(value["kept"]),
             {reason: Count.from_json(count) for reason, count in value["dropped"].items()},
             {reason: Count.from_json(count) for reason, count in value["quarantined"].items()},
+            {reason: Cut(**cut) for reason, cut in value.get("cut", {}).items()},
         )
 
 

@@ -1,4 +1,7 @@
-"""How a recipe falls into passes over the text: a new one after every group of surveys."""
+"""How a recipe falls into passes over the text: a new one after every group of surveys.
+
+A survey that takes stretches out of texts ends its group.
+"""
 
 from dataclasses import dataclass
 from typing import Any
@@ -27,8 +30,10 @@ def passes(recipe: Recipe) -> tuple[Pass, ...]:
     groups: list[tuple[list[Step], list[Step]]] = [([], [])]
     for step in recipe.steps:
         steps, surveys = groups[-1]
-        if step.is_survey:
+        if step.is_survey and (not surveys or _leaves_text(surveys[-1])):
             surveys.append(step)
+        elif step.is_survey:  # it is to see the text without what the one before takes out
+            groups.append(([], [step]))
         elif surveys:
             groups.append(([step], []))
         else:
@@ -45,6 +50,10 @@ def passes(recipe: Recipe) -> tuple[Pass, ...]:
         )
         for index, (steps, surveys) in enumerate(groups)
     )
+
+
+def _leaves_text(step: Step) -> bool:
+    return bool(getattr(step.stage, "leaves_text", False))
 
 
 def lineage(resolved: dict[str, Any], stages: int) -> str:

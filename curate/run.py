@@ -2,9 +2,10 @@
 
 import json
 import os
+import shutil
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -23,10 +24,12 @@ from curate.kernel import cache_folder
 from curate.ledger import Spans, StageLedger
 from curate.passes import Pass, passes
 from curate.plan import Plan, Unit, as_json, code, plan
-from curate.pool import Pool, Task, check, pool
-from curate.recipe import describe, parse
+from curate.pool import Pool, check, pool
+from curate.recipe import Step, describe, parse
+from curate.room import Needs, memory_share, require
 from curate.store import WorkFolder, digest, finished, owned, sealed
 from curate.store import describe as describe_file
+from curate.survey import Means, Task
 from curate.unit import Worker
 from tokenizer import shards, train, vocabulary
 
@@ -57,6 +60,7 @@ class Job:
     workers: int | None = None  # None: as many as pay off
     address: str | None = None
     rejected: bool = False
+    memory: int | None = None  # bytes for each task of a decision; None: a share of what is free
 
 
 @dataclass
@@ -75,6 +79,9 @@ class Outcome:
 
 # Below this many bytes of input, starting Ray (8 s measured) costs more than a second worker saves.
 SMALL_RUN_BYTES = 128 << 20
+
+# What a decision needs of memory and disk is told from here on.
+TOLD_BYTES = 256 << 20
 
 KERNELS = "load kernels"
 # From the disk cache kernels are there in less; what takes longer is told, for it may compile.
@@ -192,6 +199,7 @@ class _Run:
         self._plan = todo
         self._work = work
         self._pool = members
+        self._memory = job.memory or memory_share(_workers(job, todo))
         self._events = events
         self._outcome = Outcome(todo, {})
         self._ledgers: list[dict[str, StageLedger]] = [{} for _ in todo.units]
@@ -299,6 +307,7 @@ class _Run:
         for name, target in (
             ("documents.parquet", f"documents/{part}.parquet"),
             ("dropped.parquet", f"dropped/{part}-pass-{this.index}.parquet"),
+            ("cut.parquet", f"cut/{part}-pass-{this.index}.parquet"),
             ("rejected.parquet", f"rejected/{part}-pass-{this.index}.parquet"),
         ):
             if name in piece["files"]:
@@ -320,12 +329,16 @@ class _Run:
             if not gone:
                 gone = [self._nothing_gone(piece) for piece in pieces]
             if self._work.find(key) is None:
-                self._events.begin(f"decide {step.label}", sum(map(len, gone)), "documents")
+                documents = sum(map(len, gone))
+                if hasattr(step.stage, "needs"):
+                    self._room(step, step.stage.needs(documents))
+                self._events.begin(f"decide {step.label}", documents, "documents")
                 started = time.perf_counter()
-                results = step.stage.decide(tables, gone)
                 folder = self._work.scratch(key)
-                for unit, (piece, table) in enumerate(zip(pieces, results, strict=True)):
-                    pq.write_table(self._with_ids(piece, table), folder / _unit_file(unit))
+                with self._means(step, key, pieces) as means:
+                    results = step.stage.decide(tables, gone, means)
+                    for unit, (piece, table) in enumerate(zip(pieces, results, strict=True)):
+                        pq.write_table(self._with_ids(piece, table), folder / _unit_file(unit))
                 seconds = {f"decide {step.label}": time.perf_counter() - started}
                 self._work.publish(key, folder, {"files": finished(folder), "seconds": seconds})
                 self._events.end()
@@ -337,6 +350,45 @@ class _Run:
                 verdicts = pq.read_table(path, columns=[schema.DROPPED_BY]).column(0)
                 gone[unit] = gone[unit] | pc.is_valid(verdicts).to_numpy()
         return decided
+
+    def _room(self, step: Step, needs: Needs) -> None:
+        """Refuse a decision for which there is no room, before it begins; tell of a large one."""
+        told = require(f"decide {step.label}", needs, self._work.pieces)
+        if needs.memory + needs.disk >= TOLD_BYTES:
+            self._events.note(told)
+
+    @contextmanager
+    def _means(self, step: Step, key: str, pieces: list[str]) -> Iterator[Means]:
+        """What the decision of this survey may use; what it leaves on the disk goes at its end."""
+        folder = self._work.scratch(f"{key}-means")
+        place = self._plan.recipe.steps.index(step)
+
+        def run(_: Any, method: str, tasks: Sequence[Task]) -> list[Task]:
+            named = [
+                {
+                    "kind": "decide",
+                    "key": key,
+                    "source": f"decide {step.label}",
+                    "step": place,
+                    "method": method,
+                    "task": task,
+                    "place": number,
+                    "scratch": str(folder / f"{method}-{number}"),
+                }
+                for number, task in enumerate(tasks)
+            ]
+            results: list[Task] = [{}] * len(named)
+            for task in named:
+                Path(task["scratch"]).mkdir()
+            for task, result in self._pool.run(named, lambda *_: None):
+                results[task["place"]] = check(result)["result"]
+            return results
+
+        texts = [self._work.path(piece, "kept.parquet") for piece in pieces]
+        try:
+            yield Means(texts, folder, self._memory, run)
+        finally:
+            shutil.rmtree(folder, ignore_errors=True)
 
     def _nothing_gone(self, piece: str) -> Mask:
         rows = pq.read_metadata(self._work.path(piece, "kept.parquet")).num_rows
@@ -455,8 +507,9 @@ class _Run:
                     "stages": _named(book),
                 }
             )
+        surveys = [step.label for step in self._plan.recipe.steps if step.is_survey]
         for label, ledger in total.items():
-            ledger.check(label)
+            ledger.check(label, in_bytes=label in surveys)
         return {
             "format": FORMAT,
             "recipe": self._plan.recipe.name,

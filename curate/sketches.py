@@ -21,6 +21,7 @@ from curate.store import matches, unsealed
 from curate.stored import Stored
 
 DROPPED = "dropped.parquet"
+KEPT = "kept.parquet"  # beside a survey's table: its documents, row for row
 
 
 class Sketches(NamedTuple):

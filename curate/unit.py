@@ -19,17 +19,18 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from curate import schema
-from curate.column import Numbers
+from curate.column import Mask, Numbers
+from curate.cuts import stretches, without_cuts
 from curate.errors import CurateError, LawError, ModelError, RecipeError
 from curate.kernel import compiling
-from curate.ledger import Count, Spans, StageLedger
+from curate.ledger import Count, Cut, Spans, StageLedger
 from curate.passes import Pass, lineage, passes
 from curate.read.reader import Input, Span, read
 from curate.recipe import Step, parse
 from curate.schema import Batch
 from curate.stage import Opened, Stage, kept, mark, with_column, without
 from curate.store import disk_errors, finished
-from curate.survey import Survey
+from curate.survey import Survey, decided
 from filters.pii import scrub_text
 from tokenizer import pretokenize, shards, train, vocabulary
 from tokenizer.encode import Encoder
@@ -43,6 +44,18 @@ EXCERPT_CHARACTERS = 400
 STAGE = "stage"
 BYTES = "bytes"
 EXCERPT = "excerpt"
+SPANS = "spans"
+CUT_RECORD = pa.schema(
+    [
+        (schema.ID, pa.binary(16)),
+        (schema.URL, pa.string()),
+        (STAGE, pa.string()),
+        (schema.CUT_BY, pa.string()),
+        (BYTES, pa.int64()),
+        (SPANS, pa.int32()),
+        (EXCERPT, pa.string()),
+    ]
+)
 
 
 class Worker:
@@ -79,7 +92,7 @@ class Worker:
 
     def run(self, task: dict[str, Any], progress: Progress) -> dict[str, Any]:
         """The unit's counts and files; an error of ours comes back as a value, not a traceback."""
-        kinds = {"text": self._text, "tokens": self._tokens}
+        kinds = {"text": self._text, "tokens": self._tokens, "decide": self._decide}
         try:
             with disk_errors(Path(task["scratch"])):
                 result = kinds[task["kind"]](task, progress)
@@ -138,6 +151,13 @@ class Worker:
         flow.run([*decided, *self._open(this.index)], progress)
         return {**flow.result(where, None), "surveys": self._surveyed(this)}
 
+    def _decide(self, task: dict[str, Any], progress: Progress) -> dict[str, Any]:
+        """A part of a survey's decision, by the stage itself."""
+        step = self._recipe.steps[task["step"]]
+        with self._told(step), compiling(step.label):
+            result = getattr(step.stage, task["method"])(task["task"], Path(task["scratch"]))
+        return {"result": result}
+
     def _surveyed(self, this: Pass) -> list[str]:
         """What each survey of this pass looked at, so that `curate decide` finds its table."""
         resolved, steps = self._recipe.resolved(), self._recipe.steps
@@ -172,6 +192,7 @@ class _Flow:
     ledger: dict[str, StageLedger] = field(default_factory=dict)
     seconds: dict[str, float] = field(default_factory=dict)
     _dropped: list[Batch] = field(default_factory=list)
+    _cut: list[Batch] = field(default_factory=list)
     _surveys: list[list[pa.Table]] = field(default_factory=list)
     _pieces: list[pa.Table] = field(default_factory=list)
     _excerpts: dict[tuple[str, str], int] = field(default_factory=dict)
@@ -227,9 +248,52 @@ class _Flow:
         if not mask.all():
             self._refuse(label, ledger, batch.filter(pa.array(~mask)))
             batch = batch.filter(pa.array(mask))
+        if schema.CUTS in batch.schema.names:
+            batch = self._without_cuts(label, ledger, batch)
         batch = without(batch, *schema.VERDICT.names)
         ledger.kept.add(_count(batch))
         return batch
+
+    def _without_cuts(self, label: str, ledger: StageLedger, batch: Batch) -> Batch:
+        """Take the marked stretches out of the texts, and enter them into the ledger."""
+        cuts, reasons = batch.column(schema.CUTS), batch.column(schema.CUT_BY)
+        before, spans = _sizes(batch), pc.fill_null(pc.list_value_length(cuts), 0)
+        texts = without_cuts(batch.column(schema.TEXT), cuts)
+        out = pc.subtract(before, pc.binary_length(texts).cast(pa.int64()))
+        is_cut = pc.greater(spans, 0)
+        record = {
+            schema.ID: batch.column(schema.ID),
+            schema.URL: batch.column(schema.URL),
+            STAGE: pa.array([label] * batch.num_rows, pa.string()),
+            schema.CUT_BY: reasons,
+            BYTES: out,
+            SPANS: pc.divide(spans, 2).cast(pa.int32()),
+            EXCERPT: self._cut_excerpts(label, batch.column(schema.TEXT), cuts, reasons),
+        }
+        self._cut.append(pa.RecordBatch.from_pydict(record, CUT_RECORD).filter(is_cut))
+        for reason in pc.unique(pc.drop_null(reasons)).to_pylist():
+            mine = self._cut[-1].filter(pc.equal(self._cut[-1].column(schema.CUT_BY), reason))
+            size, spans = (pc.sum(mine.column(name)).as_py() or 0 for name in (BYTES, SPANS))
+            ledger.cut.setdefault(reason, Cut()).add(Cut(mine.num_rows, size, spans))
+        return without(with_column(batch, schema.TEXT, texts), schema.CUTS, schema.CUT_BY)
+
+    def _cut_excerpts(
+        self, label: str, texts: pa.Array, cuts: pa.Array, reasons: pa.Array
+    ) -> pa.Array:
+        """What was cut out of the first few documents of each reason, scrubbed; null for others."""
+        excerpts: list[str | None] = [None] * len(texts)
+        for row, reason in enumerate(reasons.to_pylist()):
+            if reason is not None and self._shown(label, reason):
+                places = cuts[row].as_py() or []
+                cut = stretches(texts[row].as_py(), places, 100 * EXCERPT_CHARACTERS)
+                excerpts[row] = scrub_text(cut)[:EXCERPT_CHARACTERS]
+        return pa.array(excerpts, pa.string())
+
+    def _shown(self, label: str, reason: str) -> bool:
+        """Whether a document of this reason is among the first few, which are shown."""
+        taken = self._excerpts.get((label, reason), 0)
+        self._excerpts[label, reason] = taken + 1
+        return taken < EXCERPTS
 
     def _refuse(self, label: str, ledger: StageLedger, out: Batch) -> None:
         reasons = out.column(schema.DROPPED_BY)
@@ -293,6 +357,9 @@ class _Flow:
         if documents is not None:
             dropped = _aligned(self._dropped, documents)
             pq.write_table(dropped, self.folder / "dropped.parquet", compression="zstd")
+        if self._cut:
+            cut = pa.Table.from_batches(self._cut)
+            pq.write_table(cut, self.folder / "cut.parquet", compression="zstd")
         for index, tables in enumerate(self._surveys):
             # Hashes do not repeat: a dictionary of them only costs time.
             path = self.folder / f"survey-{index}.parquet"
@@ -313,8 +380,9 @@ class _Flow:
         if spans:
             spans.check(where)
         before: Count | None = None
+        surveys = [step.label for step in self.this.decided]
         for label, ledger in self.ledger.items():
-            ledger.check(f"{where}: {label}")
+            ledger.check(f"{where}: {label}", in_bytes=label in surveys)
             if before and (before.documents, before.identity) != (
                 ledger.entered.documents,
                 ledger.entered.identity,
@@ -371,14 +439,18 @@ def _row_groups(file: pq.ParquetFile) -> Iterator[Batch]:
         yield pa.RecordBatch.from_pylist([], schema=file.schema_arrow)
 
 
+_NOTHING_GONE: Mask = np.zeros(0, np.bool_)
+
+
 def _decided_upon(batch: Batch, survey: Survey, table: pa.Table) -> Batch:
     """A batch without rows with the columns that the survey's decision gives to documents."""
     with tempfile.TemporaryDirectory() as folder:
-        path = Path(folder) / "survey.parquet"
+        path, texts = Path(folder) / "survey.parquet", Path(folder) / "kept.parquet"
         pq.write_table(table, path)
-        (decided,) = survey.decide([path], [np.zeros(0, np.bool_)])
-    for column in decided.schema:
-        if column.name not in schema.VERDICT.names:
+        pq.write_table(pa.Table.from_batches([batch]), texts)
+        (verdicts,) = decided(survey, [path], [_NOTHING_GONE], [texts])
+    for column in verdicts.schema:
+        if column.name not in (*schema.VERDICT.names, schema.CUTS, schema.CUT_BY):
             batch = with_column(batch, column.name, pa.array([], column.type))
     return batch
 
@@ -388,7 +460,7 @@ def _decision(path: Path) -> Stage:
     table = pq.read_table(path, use_threads=False).combine_chunks()
     ids = table.column(schema.ID).combine_chunks()
 
-    def decided(batch: Batch) -> Batch:
+    def entered(batch: Batch) -> Batch:
         where = pc.index_in(batch.column(schema.ID), value_set=ids)
         if where.null_count:
             raise LawError(f"{path}: the survey decided nothing for {where.null_count} documents")
@@ -406,7 +478,7 @@ def _decision(path: Path) -> Stage:
             )
         return batch
 
-    return decided
+    return entered
 
 
 def _array(column: pa.ChunkedArray) -> pa.Array:

@@ -20,6 +20,7 @@ from curate.column import Mask, Numbers, Positions
 from curate.dedup.clusters import fixed_width, only
 from curate.errors import RecipeError
 from curate.schema import BOUND, DROPPED_BY, ID, VALUE, Batch
+from curate.survey import Means
 
 ABOVE, BELOW, UNDEFINED = "best.above", "best.below", "best.undefined"
 # In a survey: the number, turned so that smaller is better, and the group it is ranked in.
@@ -72,14 +73,15 @@ class Best:
             }
         )
 
-    def decide(self, surveys: list[Path], gone: list[Mask]) -> list[pa.Table]:
+    def decide(self, surveys: list[Path], gone: list[Mask], _: Means) -> Iterator[pa.Table]:
         """All documents are ranked, and those outside of the places to keep go.
 
         Holds 8 bytes for each document, besides one shard.
         """
         shards = _Shards(surveys, gone, _groups(surveys))
         passed, last = (_edge(shards, share) for share in (self.low, self.low + self.share))
-        return [self._verdicts(shard, passed, last) for shard in shards.each()]
+        for shard in shards.each():
+            yield self._verdicts(shard, passed, last)
 
     def _verdicts(self, shard: "_Shard", passed: "_Edge", last: "_Edge") -> pa.Table:
         above = passed.reaches(shard)

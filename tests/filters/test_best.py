@@ -37,7 +37,7 @@ def decide(stage: Best, folder, *shards, gone=()) -> list[list[dict]]:
         surveys.append(folder / f"{i}.parquet")
         pq.write_table(table, surveys[-1])
     masks = [np.array([number in gone for number, *_ in rows], np.bool_) for rows in shards]
-    return [table.to_pylist() for table in stage.decide(surveys, masks)]
+    return [table.to_pylist() for table in decided(stage, surveys, masks)]
 
 
 def kept_by_sorting(stage: Best, rows: list[tuple], gone: set[int]) -> set[int]:
