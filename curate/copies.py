@@ -54,7 +54,7 @@ def copies(decision: Decision, index: int, place: int, survey: Any) -> Mask:
 
 def _monotone(survey: Any) -> bool:
     """Whether a copy stays one, whatever other documents are added."""
-    return isinstance(survey, Exact) or (isinstance(survey, MinHash) and survey.verify is None)
+    return isinstance(survey, Exact) or (isinstance(survey, MinHash) and survey.verify == "none")
 
 
 class _Verdicts(NamedTuple):
@@ -87,8 +87,8 @@ def _from_sketches(
     dropped, doubtful = verdicts.reason != NONE, compared & left
     if not newcomers:
         chains = verdicts.of
-        if isinstance(survey, MinHash) and survey.verify is not None:
-            chains = _decided(decision, found, replace(survey, verify=None), left).of
+        if isinstance(survey, MinHash) and survey.verify != "none":
+            chains = _decided(decision, found, replace(survey, verify="none"), left).of
         doubtful &= np.isin(chains, chains[unsure & compared])
     certain = dropped & ~doubtful
     if _monotone(survey) and doubtful.any():

@@ -1,9 +1,11 @@
-"""The set of a document's word n-grams itself: sorted 64-bit hashes, for what sketches estimate."""
+"""The set of a document's n-grams itself: sorted 64-bit hashes, for what sketches estimate."""
+
+from typing import NamedTuple
 
 import numpy as np
 
 from curate.column import Bytes, Hashes, Offsets, Positions, View
-from curate.dedup.shingles import Characters, characters, mixed, next_word
+from curate.dedup.shingles import Characters, Unit, begin, characters, mixed, next_unit
 from curate.kernel import helper
 
 _BASE = np.uint64(0x9E3779B97F4A7C15)  # of the rolling polynomial, as in curate/dedup/shingles.py
@@ -12,14 +14,24 @@ _EMPTY = np.uint64(0xFFFFFFFFFFFFFFFF)
 _BITS = 64
 
 
-def shingle_sets(texts: View, ngram: int) -> tuple[Hashes, Positions]:
+class Room(NamedTuple):
+    """What cutting a text into n-grams needs besides the text."""
+
+    characters: Characters
+    words: Hashes  # the last ones
+    power: np.uint64  # _BASE ** ngram, which takes a word out of the polynomial
+    by_character: bool
+
+
+def shingle_sets(texts: View, ngram: int, unit: Unit = "words") -> tuple[Hashes, Positions]:
     """The distinct n-grams of every text: row i has hashes[offsets[i]:offsets[i + 1]], sorted.
 
     The hashes are even over all 64-bit numbers, so that those below 2**64 / s are one of s.
     """
     power = np.uint64(pow(int(_BASE), ngram, 2**64))
     words = np.empty(ngram, np.uint64)
-    sets: tuple[Hashes, Positions] = _sets(texts.data, texts.offsets, characters(), words, power)
+    room = Room(characters(), words, power, unit == "characters")
+    sets: tuple[Hashes, Positions] = _sets(texts.data, texts.offsets, room)
     return sets
 
 
@@ -41,22 +53,15 @@ def _common(left: Hashes, right: Hashes) -> int:
 
 
 @helper
-def roll(  # noqa: PLR0913  # one text and the room for its shingles
-    data: Bytes,
-    start: int,
-    end: int,
-    table: Characters,
-    words: Hashes,
-    power: np.uint64,
-    out: Hashes,
-) -> int:
-    """Write the hash of every n-gram of words, in the order of the text; how many there are."""
+def roll(data: Bytes, start: int, end: int, room: Room, out: Hashes) -> int:
+    """Write the hash of every n-gram, in the order of the text; how many there are."""
+    table, words, power, by_character = room
     words[:] = _ZERO
     ngram = len(words)
     count, place, rolled = -ngram, 0, _ZERO
-    position = start
+    position = begin(data, start, end, table) if by_character else start
     while position < end:
-        word, position = next_word(data, position, end, table)
+        word, position = next_unit(data, position, end, table, by_character)
         if word == _ZERO:
             break
         rolled = rolled * _BASE + word - words[place] * power
@@ -106,18 +111,17 @@ def sort_distinct(hashes: Hashes, table: Hashes) -> int:
 
 
 @helper
-def _sets(
-    data: Bytes, ends: Offsets, characters: Characters, words: Hashes, power: np.uint64
-) -> tuple[Hashes, Positions]:
+def _sets(data: Bytes, ends: Offsets, room: Room) -> tuple[Hashes, Positions]:
     # A word takes a letter and a space, or three bytes where it is one character.
-    most = (np.int64(ends[-1]) - np.int64(ends[0])) // 2
+    most = np.int64(ends[-1]) - np.int64(ends[0])
+    most = most if room.by_character else most // 2
     hashes = np.empty(most + len(ends), np.uint64)
     offsets = np.zeros(len(ends), np.int64)
     table = np.empty(16, np.uint64)
     total = 0
     for row in range(len(ends) - 1):
         start, end = np.int64(ends[row]), np.int64(ends[row + 1])
-        count = roll(data, start, end, characters, words, power, hashes[total:])
+        count = roll(data, start, end, room, hashes[total:])
         if len(table) < 5 * count + 3:
             table = np.empty(6 * count + 3, np.uint64)
         total += sort_distinct(hashes[total : total + count], table)

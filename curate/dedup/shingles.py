@@ -1,9 +1,11 @@
-"""From text to normalised words, their n-grams, and the sketch of a document's set of n-grams.
+"""From text to normalised words, n-grams of them, and the sketch of a document's set of n-grams.
 
 Words: letters are lower-cased one to one, punctuation, symbols, controls and bytes that are no
 UTF-8 are removed, the rest is cut at white space. Han, kana, Thai, Lao, Tibetan, Myanmar, Khmer
 and Yi write no spaces: there each character is a word. Not folded: digits, diacritics, composed
 against decomposed letters, half against full width, sharp s, final sigma.
+
+Characters, where n-grams are of these: the same letters, with one space between words.
 
 The slots of the bands are Dahlgaard, Knudsen and Thorup's (Fast Similarity Sketching, FOCS 2017):
 in each round a shingle is thrown into one slot, where the smallest hash stays, until no slot is
@@ -17,7 +19,7 @@ estimate J without bias, with a standard deviation of at most sqrt(J (1 - J) / k
 
 import unicodedata
 from functools import cache
-from typing import NamedTuple
+from typing import Literal, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -26,6 +28,7 @@ from curate.column import Bytes, Hashes, Mask, Offsets, View, frozen
 from curate.kernel import helper
 
 Characters = NDArray[np.uint32]
+Unit = Literal["words", "characters"]
 
 # A character's entry: its lower-case code point and what it does to words.
 CODE = np.uint32(0xFFFFFF)
@@ -63,6 +66,7 @@ _SHIFT = np.uint64(33)
 CHECKS = 512
 _CHECK_SHIFT = np.uint64(64 - 9)
 _FOUR = np.uint64(4)
+_BLANK = np.uint64(0x20)  # of no character's hash, for these are mixed
 _ZERO = np.uint64(0)
 EMPTY = np.uint64(0xFFFFFFFFFFFFFFFF)
 
@@ -81,6 +85,7 @@ class Workspace(NamedTuple):
     stored: Hashes  # the document's shingles for the rounds after the first
     words: Hashes  # the last `ngram` words
     power: np.uint64  # _BASE ** ngram, which takes a word out of the polynomial
+    by_character: bool  # n-grams are of characters, each of which is its own word
 
 
 def _within(codes: Characters, ranges: tuple[tuple[int, int], ...]) -> Mask:
@@ -120,8 +125,8 @@ def round_seeds(rounds: int, seed: int) -> Hashes:
     return frozen(np.array([mixed(np.uint64(value)) for value in values], np.uint64))
 
 
-def workspace(slots: int, ngram: int, seed: int) -> Workspace:
-    """Room for sketches of this many slots over n-grams of words."""
+def workspace(slots: int, ngram: int, seed: int, unit: Unit = "words") -> Workspace:
+    """Room for sketches of this many slots over n-grams of these."""
     return Workspace(
         characters(),
         round_seeds(2 * slots, seed),
@@ -130,6 +135,7 @@ def workspace(slots: int, ngram: int, seed: int) -> Workspace:
         np.empty(_STORED_PER_SLOT * slots, np.uint64),
         np.empty(ngram, np.uint64),
         np.uint64(pow(int(_BASE), ngram, 2**64)),
+        unit == "characters",
     )
 
 
@@ -191,6 +197,44 @@ def next_word(data: Bytes, position: int, end: int, table: Characters) -> tuple[
 
 
 @helper
+def next_character(data: Bytes, position: int, end: int, table: Characters) -> tuple[np.uint64, int]:
+    """The hash of the next character, of a space for white space before one, 0 at the end."""
+    blank = False
+    while position < end:
+        entry, width = character_at(data, position, end, table)
+        if entry & PUNCTUATION == NOTHING:
+            if entry & SPACE == NOTHING:
+                # The space comes first; the character is read again.
+                return (_BLANK, position) if blank else (mixed(np.uint64(entry)), position + width)
+            blank = True
+        position += width
+    return _ZERO, position
+
+
+@helper
+def begin(data: Bytes, position: int, end: int, table: Characters) -> int:
+    """The place behind the white space and whatever else is no character at a text's beginning."""
+    while position < end:
+        entry, width = character_at(data, position, end, table)
+        if entry & (PUNCTUATION | SPACE) == NOTHING:
+            return position
+        position += width
+    return position
+
+
+@helper
+def next_unit(
+    data: Bytes, position: int, end: int, table: Characters, by_character: bool
+) -> tuple[np.uint64, int]:
+    """The hash of the next word, or of the next character, and the place behind it."""
+    if by_character:
+        character: tuple[np.uint64, int] = next_character(data, position, end, table)
+        return character
+    word: tuple[np.uint64, int] = next_word(data, position, end, table)
+    return word
+
+
+@helper
 def throw(shingle: np.uint64, seed: np.uint64, turn: int, slots: Hashes) -> bool:
     """Throw a shingle into its slot of this round; whether the slot was empty."""
     value = mixed(shingle ^ seed)
@@ -207,15 +251,15 @@ def throw(shingle: np.uint64, seed: np.uint64, turn: int, slots: Hashes) -> bool
 @helper
 def first_round(data: Bytes, start: int, end: int, space: Workspace) -> int:
     """Throw every shingle of the text once and store the first of them; how many there are."""
-    table, seeds, slots, checks, stored, words, power = space
+    table, seeds, slots, checks, stored, words, power, by_character = space
     slots[:] = EMPTY
     checks[:] = EMPTY
     words[:] = _ZERO
     seed, ngram = seeds[0], len(words)
     count, place, rolled = -ngram, 0, _ZERO
-    position = start
+    position = begin(data, start, end, table) if by_character else start
     while position < end:
-        word, position = next_word(data, position, end, table)
+        word, position = next_unit(data, position, end, table, by_character)
         if word == _ZERO:
             break
         rolled = rolled * _BASE + word - words[place] * power
