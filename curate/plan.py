@@ -89,6 +89,10 @@ class Plan:
         """The key of a survey's decision over all units."""
         return self._key("decision", survey=survey, before=before)
 
+    def index_key(self, survey: str, documents: str) -> str:
+        """The key of what a survey says of a unit's last documents."""
+        return self._key("index", survey=survey, documents=documents)
+
     def tokenizer_key(self, before: list[str]) -> str:
         """The key of a tokenizer trained from these counts."""
         settings = settings_of(self.recipe.tokenizer) if self.recipe.tokenizer else None

@@ -10,12 +10,14 @@ from typing import Any
 from curate.errors import InputError
 from curate.store import disk_errors, sync_folder, write_atomic
 
-FOLDERS = ("documents", "dropped", "cut", "rejected", "tokenizer", "tokens")
+FOLDERS = ("documents", "dropped", "cut", "index", "rejected", "tokenizer", "tokens")
 _TEMPORARY = r"\.?{}(\.\d+\.tmp)?"
 _PART = r"part-\d{5}(-pass-\d+)?\.(parquet|bin|idx|offsets\.npy|docs\.parquet)"
 OURS = re.compile(
     r"(documents|dropped|cut|rejected|tokens)/"
     + _TEMPORARY.format(_PART)
+    + r"|index/"
+    + _TEMPORARY.format(r"part-\d{5}-stage-\d+\.parquet")
     + r"|(tokens|tokenizer)/"
     + _TEMPORARY.format(r"(manifest\.json|tokenizer\.json|tokenizer\.tiktoken)")
 )

@@ -18,6 +18,7 @@ import pyarrow.parquet as pq
 
 from curate import __version__, publish, schema
 from curate.column import Mask
+from curate.dedup.known import part_name
 from curate.errors import CurateError, InputError, LawError
 from curate.filter import Filter
 from curate.kernel import cache_folder
@@ -210,8 +211,13 @@ class _Run:
         """All passes and decisions, then the output folder."""
         before: list[dict[str, Path]] = [{} for _ in self._plan.units]
         pieces: list[str] = []
+        indexed: list[tuple[int, str, list[str]]] = []
         for this in passes(self._plan.recipe):
             pieces = self._pass(this, before)
+            for index, step in enumerate(this.surveys):
+                if getattr(step.stage, "index", False):
+                    place = self._plan.recipe.steps.index(step)
+                    indexed.append((place, f"survey-{index}.parquet", pieces))
             if not this.final:
                 decisions = self._decide(this, pieces)
                 before = [
@@ -222,6 +228,8 @@ class _Run:
             "recipe.yaml": self._job.recipe.encode(),
             "recipe.json": publish.pretty(self._plan.recipe.resolved()),
         }
+        for place, name, surveyed in indexed:
+            self._index(place, name, surveyed, pieces)
         tokens = self._tokens(pieces, texts)
         self._outcome.ledger = self._ledger(tokens)
         texts["ledger.json"] = publish.pretty(self._outcome.ledger)
@@ -403,6 +411,18 @@ class _Run:
             raise LawError(f"a survey decided for {table.num_rows} of {ids.num_rows} documents")
         names = [name for name in table.schema.names if name != schema.ID]
         return table.select(names).add_column(0, schema.ID, ids.column(0))
+
+    def _index(self, stage: int, name: str, surveyed: list[str], pieces: list[str]) -> None:
+        """What a survey says of the documents that are kept in the end, for later runs."""
+        tasks: list[Task] = []
+        for unit, before, piece in zip(self._plan.units, surveyed, pieces, strict=True):
+            survey = self._work.path(before, name)
+            documents = self._work.path(piece, "documents.parquet")
+            key = self._plan.index_key(self._digest(survey), self._digest(documents))
+            paths = {"survey": str(survey), "documents": str(documents)}
+            tasks.append({"kind": "index", "key": key, "source": unit.name, **paths})
+            self._files[part_name(unit.index, stage)] = self._work.path(key, "index.parquet")
+        self._make(tasks, "write the index", self._kept(), "documents")
 
     # Tokens
 

@@ -21,6 +21,7 @@ import pyarrow.parquet as pq
 from curate import schema
 from curate.column import Mask, Numbers
 from curate.cuts import stretches, without_cuts
+from curate.dedup.known import kept_rows
 from curate.errors import CurateError, LawError, ModelError, RecipeError
 from curate.kernel import compiling
 from curate.ledger import Count, Cut, Spans, StageLedger
@@ -92,7 +93,12 @@ class Worker:
 
     def run(self, task: dict[str, Any], progress: Progress) -> dict[str, Any]:
         """The unit's counts and files; an error of ours comes back as a value, not a traceback."""
-        kinds = {"text": self._text, "tokens": self._tokens, "decide": self._decide}
+        kinds = {
+            "text": self._text,
+            "tokens": self._tokens,
+            "decide": self._decide,
+            "index": self._index,
+        }
         try:
             with disk_errors(Path(task["scratch"])):
                 result = kinds[task["kind"]](task, progress)
@@ -157,6 +163,15 @@ class Worker:
         with self._told(step), compiling(step.label):
             result = getattr(step.stage, task["method"])(task["task"], Path(task["scratch"]))
         return {"result": result}
+
+    def _index(self, task: dict[str, Any], progress: Progress) -> dict[str, Any]:
+        """What a survey says of the documents that are left."""
+        started, folder = time.perf_counter(), Path(task["scratch"])
+        table = kept_rows(Path(task["survey"]), Path(task["documents"]))
+        pq.write_table(table, folder / "index.parquet", use_dictionary=False)
+        progress({"documents": table.num_rows, "kept": table.num_rows})
+        seconds = {"write the index": time.perf_counter() - started}
+        return {"files": finished(folder), "seconds": seconds}
 
     def _surveyed(self, this: Pass) -> list[str]:
         """What each survey of this pass looked at, so that `curate decide` finds its table."""

@@ -1,7 +1,7 @@
 """Documents with nearly the same text: MinHash over n-grams, banded, and then verified."""
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cache
 from pathlib import Path
 from typing import Any, ClassVar, Literal, NamedTuple
@@ -17,6 +17,7 @@ from curate.dedup.buckets import Documents
 from curate.dedup.clusters import DUPLICATE_OF, binaries, fixed_width, only
 from curate.dedup.datasketch import signatures
 from curate.dedup.keeping import PREFERENCE, Keep, check, preference
+from curate.dedup.known import known, manifests, with_settings
 from curate.dedup.leaders import Linked, Rule, by_document, first_of_links, followers
 from curate.dedup.linked import Batches, Numbered, Piece, chosen_rows, numbered, pieces
 from curate.dedup.sets import shingle_sets
@@ -28,6 +29,7 @@ from curate.schema import BOUND, DROPPED_BY, ID, TEXT, VALUE, Batch
 from curate.survey import Means, Task
 
 REASON = "minhash.duplicate"
+REASON_KNOWN = "minhash.known"  # a duplicate of a document of an earlier run
 CLUSTER = "cluster_size"
 CHECK = "checks"
 SIGNATURE = "signature"
@@ -79,6 +81,10 @@ class MinHash:
     from n-grams joined by a space, and keeps them in the survey's table (`datasketch-legacy`: as
     before its version 2); it is slower.
 
+    `index: true` keeps the signatures of what the whole run keeps in its output, and `against`
+    names the outputs of such runs: their documents stay, whatever they resemble, and what resembles
+    one of them goes as `minhash.known`. The next dump is compared with all of them.
+
     Columns: `duplicate_of`, the id of the document that stays, for those that go, and
     `cluster_size`, how many documents it stands for, for those that stay. VALUE is the similarity
     to the document that stays.
@@ -97,6 +103,8 @@ class MinHash:
     similarity: float = 0.7
     measure: Literal["jaccard", "containment"] = "jaccard"
     keep: Keep = "longest"
+    against: tuple[str, ...] = ()
+    index: bool = False
 
     leaves_text: ClassVar = True
     ignores_language: ClassVar = True
@@ -173,7 +181,18 @@ class MinHash:
             columns[SIGNATURE] = binaries(made, signed)
         for band, name in enumerate(self.columns):
             columns[name] = pa.array(np.ascontiguousarray(keys[:, band]), mask=~signed)
-        return pa.table({**columns, CHECK: binaries(checks, signed)})
+        table = pa.table({**columns, CHECK: binaries(checks, signed)})
+        return with_settings(table, self._sketch())
+
+    def _sketch(self) -> dict[str, Any]:
+        """The settings that a survey's numbers depend on."""
+        names = ("ngram", "unit", "bands", "rows", "seed", "scheme")
+        return {"kind": "minhash.MinHash", **{name: getattr(self, name) for name in names}}
+
+    def files(self) -> dict[str, Path]:
+        """The earlier runs that documents are compared with."""
+        known(self.against, "minhash.MinHash", self._sketch())  # say at once what is wrong
+        return manifests(self.against)
 
     def needs(self, documents: int) -> Needs:
         """What finding the candidates among so many documents takes, besides each task's share."""
@@ -185,9 +204,12 @@ class MinHash:
         Held are 13 bytes for each document, and in each task what `means` allows; the rest lies on
         the disk, where a candidate takes its n-grams, 8 bytes each, while texts are compared.
         """
-        documents = numbered(surveys, gone, means.folder)
+        earlier = known(self.against, "minhash.MinHash", self._sketch())
+        documents = numbered([*surveys, *earlier.surveys], gone, means.folder)
+        means = replace(means, texts=[*means.texts, *earlier.texts])
         batches, found = self._candidates(documents, means)
-        settled = self._settled(documents, batches, found, means) if batches.count else []
+        own = int(documents.starts[len(surveys)])
+        settled = self._settled(documents, own, batches, found, means) if batches.count else []
         ends = documents.starts[1 : len(surveys) + 1]
         for start, end, mask in zip(documents.starts, ends, gone, strict=False):
             yield self._verdicts(settled, int(start), int(end), ~mask)
@@ -215,7 +237,7 @@ class MinHash:
         return linked.regroup(task, folder)
 
     def _settled(
-        self, documents: Numbered, batches: Batches, found: list[str], means: Means
+        self, documents: Numbered, own: int, batches: Batches, found: list[str], means: Means
     ) -> list["Settled"]:
         texts = means.texts if self.verify == "text" else [None] * len(documents.surveys)
         self._require(documents, batches, means)
@@ -232,11 +254,12 @@ class MinHash:
             )
         ]
         gathered = [task["folder"] for task in means.each(self, "gather", tasks)]
+        common = {"pieces": gathered, "buckets": found, "own": own, "memory": means.memory}
         tasks = [
-            {"pieces": gathered, "buckets": found, "batch": batch, "batches": batches.as_task()}
+            {**common, "batch": batch, "batches": batches.as_task()}
             for batch in range(batches.count)
         ]
-        done = means.each(self, "settle", [{**task, "memory": means.memory} for task in tasks])
+        done = means.each(self, "settle", tasks)
         return [Settled.read(Path(task["folder"])) for task in done]
 
     def _require(self, documents: Numbered, batches: Batches, means: Means) -> None:
@@ -293,11 +316,11 @@ class MinHash:
             for name in ("number", "id", "preference", "checks")
         )
         ids = ids.astype(np.uint64)
-        order = np.lexsort((ids[:, 1], ids[:, 0], -wish))
+        fixed = number >= task["own"]
+        order = np.lexsort((ids[:, 1], ids[:, 0], -wish, ~fixed))
         members, ends = linked.buckets_of(task["buckets"], batch, batches)
         by_text = self.verify == "text"
         sets, set_ends = _sets(found, batch, len(number), folder, task["memory"], by_text)
-        fixed = np.zeros(len(number), np.bool_)
         own, own_ends = by_document(members, ends, len(number))
         known = Linked(order, fixed, checks, sets, set_ends, members, ends, own, own_ends)
         if self.verify == "none":
@@ -307,7 +330,7 @@ class MinHash:
         else:
             rule = Rule(self.similarity, by_text, self.measure == "containment")
             kept, scores = followers(known, rule)
-        Settled.write(folder, number, ids, kept, scores)
+        Settled.write(folder, Decided(number, ids, fixed, kept, scores))
         return {"folder": str(folder)}
 
     def _verdicts(
@@ -316,18 +339,19 @@ class MinHash:
         """The verdicts about the documents of one survey."""
         rows = end - start
         dropped, value = np.zeros(rows, np.bool_), np.full(rows, np.nan)
+        reasons = np.full(rows, REASON, object)
         of, size = np.zeros((rows, 2), ">u8"), np.ones(rows, np.int32)
         for batch in settled:
             own = slice(*np.searchsorted(batch.number, [start, end]))
             place = batch.number[own] - start
             dropped[place], value[place], of[place] = True, batch.score[own], batch.of[own]
+            reasons[place[batch.known[own]]] = REASON_KNOWN
             own = slice(*np.searchsorted(batch.leader, [start, end]))
             size[batch.leader[own] - start] = batch.size[own]
         bound = np.full(rows, self.similarity)
-        reasons = pa.array(np.where(dropped, REASON, None), pa.string())
         return pa.table(
             {
-                DROPPED_BY: reasons,
+                DROPPED_BY: only(reasons, dropped, pa.string()),
                 DUPLICATE_OF: binaries(of, dropped),
                 VALUE: only(value, dropped, pa.float64()),
                 BOUND: only(bound, dropped & (self.verify != "none"), pa.float64()),
@@ -336,11 +360,22 @@ class MinHash:
         )
 
 
+class Decided(NamedTuple):
+    """The documents of a batch, and what was decided about each."""
+
+    number: Documents
+    id: Hashes
+    fixed: Mask  # of an earlier run
+    kept: Documents  # the place of the one that stays
+    score: Numbers
+
+
 class Settled(NamedTuple):
     """What was decided about a batch, by number: who goes, and how many stand behind who stays."""
 
     number: Documents  # of those that go, ascending
     of: Hashes  # id of the one that stays
+    known: Mask  # which is one of an earlier run
     score: Numbers
     leader: Documents  # of those that others go for, ascending
     size: Documents
@@ -351,16 +386,21 @@ class Settled(NamedTuple):
         return cls(*(np.load(folder / f"{name}.npy", mmap_mode="r") for name in cls._fields))
 
     @classmethod
-    def write(
-        cls, folder: Path, number: Documents, ids: Hashes, kept: Documents, scores: Numbers
-    ) -> None:
-        """Write what was decided about documents of these numbers and ids."""
-        gone = np.flatnonzero(kept != np.arange(len(kept)))
-        sizes = np.bincount(kept, minlength=len(kept))
-        leads = np.flatnonzero(sizes > 1)
-        of = ids[kept[gone]].astype(">u8")
-        columns = (number[gone], of, scores[gone], number[leads], sizes[leads].astype(np.int32))
-        for name, column in zip(cls._fields, columns, strict=True):
+    def write(cls, folder: Path, batch: Decided) -> None:
+        """Write what was decided."""
+        gone = np.flatnonzero(batch.kept != np.arange(len(batch.kept)))
+        stays = batch.kept[gone]
+        sizes = np.bincount(batch.kept, minlength=len(batch.kept)).astype(np.int32)
+        leads = np.flatnonzero((sizes > 1) & ~batch.fixed)
+        columns = cls(
+            batch.number[gone],
+            batch.id[stays].astype(">u8"),
+            batch.fixed[stays],
+            batch.score[gone],
+            batch.number[leads],
+            sizes[leads],
+        )
+        for name, column in columns._asdict().items():
             np.save(folder / f"{name}.npy", column)
 
 

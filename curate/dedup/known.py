@@ -1,0 +1,96 @@
+"""What an earlier run keeps of its documents, so that later dumps are compared with them.
+
+A run's `index/` holds, for every stage that says `index: true`, the rows of its survey for the
+documents that the whole run kept, in the order of `documents/`. A later run names the folder in
+`against`, and none of its files is written again.
+"""
+
+import json
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
+
+from curate.errors import RecipeError
+from curate.schema import ID
+from curate.store import canonical, unsealed
+
+SKETCH = b"curate.sketch"  # in a table's metadata: the settings that its numbers depend on
+FOLDER = "index"
+
+
+class Known(NamedTuple):
+    """Documents of earlier runs: surveys, and the texts of each, row for row."""
+
+    surveys: list[Path]
+    texts: list[Path]
+
+
+def with_settings(table: pa.Table, settings: dict[str, Any]) -> pa.Table:
+    """The survey's table with the settings that its numbers depend on."""
+    return table.replace_schema_metadata({SKETCH: canonical(settings).encode()})
+
+
+def manifests(folders: Sequence[str]) -> dict[str, Path]:
+    """The files by which the earlier runs in these folders are known.
+
+    Raises RecipeError where there is no finished run.
+    """
+    found = {}
+    for name in folders:
+        path = Path(name).expanduser() / "manifest.json"
+        if unsealed(path) is None:
+            raise RecipeError(f"against: {name}: no finished run; name the --output of one")
+        found[f"against {name}"] = path
+    return found
+
+
+def known(folders: Sequence[str], kind: str, settings: dict[str, Any]) -> Known:
+    """What the earlier runs in these folders keep of their documents for this kind of stage."""
+    surveys, texts = [], []
+    for name, path in zip(folders, manifests(folders).values(), strict=True):
+        files = (unsealed(path) or {})["files"]
+        parts = sorted(part for part in files if part.startswith(f"{FOLDER}/"))
+        taken = [part for part in parts if _alike(path.parent / part, kind, settings, name)]
+        if not taken:
+            raise RecipeError(
+                f"against: {name}: has no index of {kind}; run its recipe again with "
+                "`index: true` there"
+            )
+        surveys += [path.parent / part for part in taken]
+        units = [Path(part).name.partition("-stage-")[0] for part in taken]
+        texts += [path.parent / "documents" / f"{unit}.parquet" for unit in units]
+    return Known(surveys, texts)
+
+
+def part_name(unit: int, stage: int) -> str:
+    """The file in a run's folder for a unit's documents and the stage of this number."""
+    return f"{FOLDER}/part-{unit:05d}-stage-{stage}.parquet"
+
+
+def kept_rows(survey: Path, documents: Path) -> pa.Table:
+    """The rows of a survey for these documents, in their order."""
+    table = pq.read_table(survey, use_threads=False)
+    ids = pq.read_table(documents, columns=[ID], use_threads=False).column(0)
+    return table.take(pc.index_in(ids, value_set=table.column(ID).combine_chunks()))
+
+
+def _alike(part: Path, kind: str, settings: dict[str, Any], name: str) -> bool:
+    """Whether this is a table of the same kind, made with the same settings."""
+    try:
+        metadata = pq.read_schema(part).metadata or {}
+    except (OSError, pa.ArrowException) as error:
+        raise RecipeError(f"against: {name}: {part} cannot be read: {error}") from error
+    theirs = json.loads(metadata.get(SKETCH, b"{}"))
+    if theirs.get("kind") != kind:
+        return False
+    for key, value in json.loads(canonical(settings)).items():
+        if theirs.get(key) != value:
+            raise RecipeError(
+                f"against: {name}: its index was made with {key}: {theirs.get(key)}, and here it "
+                f"is {value}; write the same"
+            )
+    return True
