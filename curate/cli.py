@@ -13,7 +13,7 @@ import typer
 from rich.markup import escape
 from rich.table import Table
 
-from curate import __version__, decided, doctor, models, recipe, report, training
+from curate import __version__, decided, doctor, ended, models, recipe, report, sizes, training
 from curate import settings as stage_settings
 from curate.classifier import app as classifier_app
 from curate.compare import compare
@@ -24,18 +24,14 @@ from curate.importance import app as importance_app
 from curate.lm.commands import app as lm_app
 from curate.passes import Pass, passes
 from curate.plan import plan as make_plan
-from curate.progress import Watcher, console, line, show
-from curate.publish import pretty
-from curate.read.fields import hints
+from curate.progress import printable, show
 from curate.read.settings import Read
 from curate.report import comparison as comparison_page
 from curate.report import differences
-from curate.run import Job, Outcome
-from curate.run import run as run_job
+from curate.run import Job
 from curate.signal import Signal
 from curate.stored import stored
 from tokenizer.commands import app as tokenizer_app
-from trainer.settings import TrainSettings
 
 app = typer.Typer(
     no_args_is_help=True,
@@ -53,12 +49,14 @@ app.add_typer(classifier_app, name="classifier")
 app.add_typer(importance_app, name="importance")
 app.add_typer(lm_app, name="lm")
 
-FAULTY = 3  # outputs are complete, but the input was worse than the recipe allows
-
 Recipe = Annotated[str, typer.Argument(help="A recipe file, or one of ours by name.")]
 Folder = Annotated[Path, typer.Argument(help="The --output of a run.")]
 Inputs = Annotated[
     list[str], typer.Option("--input", help="File, folder, glob or URL; may be repeated.")
+]
+
+Memory = Annotated[
+    str, typer.Option(help="Of each task of a decision: 512M, 4G. Default: by what is free.")
 ]
 
 
@@ -85,6 +83,7 @@ def run(  # noqa: PLR0913  # a command's options are its arguments
     rejected: Annotated[
         bool, typer.Option("--rejected", help="Keep the text of dropped documents too.")
     ] = False,
+    memory: Memory = "",
     samples: Annotated[
         int, typer.Option(min=0, help="Samples for each reason in the report; 0 to pass it on.")
     ] = 3,
@@ -96,138 +95,9 @@ def run(  # noqa: PLR0913  # a command's options are its arguments
     if ray_address and workers == 0:
         raise InputError("--workers 0 is without Ray; leave out --ray-address, or name workers")
     text, where = recipe.read(name)
-    started = time.perf_counter()
-    job = Job(text, where, inputs, output, workers, ray_address, rejected)
-    with Watcher(console(stderr=True)) as watcher:
-        outcome = run_job(job, watcher)
-        trained = _train(outcome, output, watcher)
-    settings = outcome.plan.recipe.train
-    text = _sample(output / "model", settings) if trained and settings else ""
-    _note_times(output, outcome, time.perf_counter() - started)
-    page = report.write_report(output, samples=samples)
-    show(report.summary(output))
-    _lies(output, page, outcome)
-    if text:
-        print(f"\nA sample from the model:\n\n{_printable(text)}\n")
-    _judge(outcome, output)
-
-
-def _train(outcome: Outcome, output: Path, watcher: Watcher) -> bool:
-    settings = outcome.plan.recipe.train
-    if settings is None or not (output / "tokens").is_dir():
-        training.forget(output)
-        return False
-    started = time.perf_counter()
-    summary = training.train(output, settings, watcher)
-    outcome.seconds["train model"] = time.perf_counter() - started
-    loss = f"loss {summary.first_loss:.2f} -> {summary.last_loss:.2f}"
-    if summary.tokens_per_second:
-        speed = f"{summary.tokens_per_second:,.0f} tokens/s"
-        watcher.note(f"trained {summary.steps} steps on {summary.device}: {loss}, {speed}")
-    else:
-        watcher.note(f"the model of {summary.steps} steps was there already: {loss}")
-    return True
-
-
-def _sample(model: Path, settings: TrainSettings) -> str:
-    text = training.sample(
-        model,
-        settings.prompt,
-        tokens=settings.sample_tokens,
-        temperature=settings.temperature,
-        top_k=settings.top_k,
-    )
-    (model / "sample.txt").write_text(text)
-    return text
-
-
-def _printable(text: str) -> str:
-    """Text with the control characters that could steer a terminal shown as escapes."""
-    return "".join(
-        letter if letter.isprintable() or letter in "\n\t" else repr(letter)[1:-1]
-        for letter in text
-    )
-
-
-def _note_times(output: Path, outcome: Outcome, wall_seconds: float) -> None:
-    """Times and speeds, in a file of their own: everything else is the same for every run.
-
-    Speeds are those of the curation, without kernels and training, and of a run that did all of
-    it: where pieces were there already, there is no speed to tell.
-    """
-    stages = outcome.ledger["stages"]
-    documents = stages[0]["entered"]["documents"] if stages else 0
-    curation = max(outcome.curation_seconds, 1e-9)
-    speeds = {
-        "documents_per_second": round(documents / curation, 1),
-        "bytes_per_second": round(outcome.plan.bytes / curation),
-    }
-    times = {
-        "version": __version__,
-        "workers": outcome.workers,
-        "wall_seconds": round(wall_seconds, 3),
-        "curation_seconds": round(outcome.curation_seconds, 3),
-        **({} if outcome.reused else speeds),
-        "units": outcome.units,
-        "units_reused": outcome.reused,
-        "seconds": {label: round(value, 4) for label, value in outcome.seconds.items()},
-    }
-    (output / "run.json").write_bytes(pretty(times))
-
-
-def _lies(output: Path, page: Path, outcome: Outcome) -> None:
-    places = {
-        "documents": "documents that were kept, with all signals",
-        "dropped": "documents that were dropped: reason, value, bound",
-        "rejected": "the text of dropped documents",
-        "tokenizer": "the tokenizer",
-        "tokens": "token shards",
-        "model": "the model",
-        "ledger.json": "every document and byte, counted",
-        page.name: "the report",
-    }
-    show(line(f"\nIn {_printable(str(output))}:"))
-    for name, what in places.items():
-        if (output / name).exists():
-            print(f"  {name:{max(map(len, places))}}  {what}")
-    show(line(f"\nOpen the report in a browser: {_printable(str(page))}"))
-    if outcome.reused == outcome.units:
-        print(f"All {outcome.units} units of work were there already: none was done again.")
-    elif outcome.reused:
-        print(f"{outcome.reused} of {outcome.units} units of work were there already.")
-
-
-def _judge(outcome: Outcome, output: Path) -> None:
-    """Exit with 3 where the input was too damaged, or nothing was left of it."""
-    stages = outcome.ledger["stages"]
-    entered = stages[0]["entered"]["documents"]
-    faults = sum(count["documents"] for stage in stages for count in stage["quarantined"].values())
-    unreadable = [
-        source["source"]
-        for source in outcome.ledger["inputs"]
-        for reason in source["stages"][0]["quarantined"]
-        if reason.startswith("input.")
-    ]
-    allowed = outcome.plan.recipe.max_fault_share
-    problems = [f"{name}: could not be read" for name in unreadable]
-    for source in outcome.ledger["inputs"]:
-        lost = source["spans"]["faults"]
-        if source["source"] not in unreadable and lost > allowed * source["size"]:
-            problems.append(f"{source['source']}: {lost:,} of {source['size']:,} bytes are damaged")
-    if entered and faults / entered > allowed:
-        problems.append(
-            f"{faults:,} of {entered:,} documents were quarantined, more than max_fault_share "
-            f"{allowed:g} allows"
-        )
-    if stages[-1]["kept"]["documents"] == 0:
-        problems.append("nothing is left: every document was dropped or quarantined")
-    for hint in hints(outcome.plan.inputs, outcome.ledger["inputs"], outcome.plan.recipe.read):
-        print(_printable(hint), file=sys.stderr)
-    if problems:
-        for problem in problems:
-            print(_printable(problem), file=sys.stderr)
-        print(f"See {output / 'report.html'}; the output is complete otherwise.", file=sys.stderr)
-        raise typer.Exit(FAULTY)
+    memory_bytes = sizes.parse(memory, "--memory") if memory else None
+    job = Job(text, where, inputs, output, workers, ray_address, rejected, memory_bytes)
+    ended.run(job, samples)
 
 
 @app.command(name="report", epilog="Example:  curate report out --samples 0")
@@ -434,7 +304,7 @@ def sample(
 ) -> None:
     """Let a trained model write."""
     text = training.sample(model, prompt, tokens=tokens, temperature=temperature, seed=seed)
-    print(_printable(text))
+    print(printable(text))
 
 
 def main() -> None:
@@ -449,10 +319,10 @@ def _guarded(command: Callable[[], Any]) -> None:
     except (OSError, UnicodeEncodeError) as error:
         if isinstance(error, BrokenPipeError):
             sys.exit(0)
-        print(f"curate: {_printable(str(error))}", file=sys.stderr)
+        print(f"curate: {printable(str(error))}", file=sys.stderr)
         sys.exit(DiskError.exit_code)
     except CurateError as error:
-        print(f"curate: {_printable(str(error))}", file=sys.stderr)
+        print(f"curate: {printable(str(error))}", file=sys.stderr)
         if isinstance(error, RecipeError):
             print("curate plan RECIPE checks a recipe without running it", file=sys.stderr)
         sys.exit(error.exit_code)

@@ -32,6 +32,19 @@ def show(what: RenderableType) -> None:
     console().print(what, crop=False, soft_wrap=isinstance(what, Text))
 
 
+def printable(text: str) -> str:
+    """Text with the control characters that could steer a terminal shown as escapes."""
+    return "".join(
+        letter if letter.isprintable() or letter in "\n\t" else repr(letter)[1:-1]
+        for letter in text
+    )
+
+
+def tell(text: str) -> None:
+    """Print a line for people who also read errors."""
+    console(stderr=True).print(line(text), crop=False, soft_wrap=True)
+
+
 def line(text: str) -> Text:
     """A line that is never folded or shortened, so that a path or a URL in it can be copied."""
     return Text(text, no_wrap=True, overflow="ignore")

@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from curate.errors import DiskError, InputError
+from curate.sizes import shown
 
 LEAST, MOST = 64 << 20, 4 << 30
 # (limit, in use) of the group of processes that this one is in, as Linux tells them.
@@ -24,15 +25,7 @@ class Needs(NamedTuple):
     disk: int
 
     def __str__(self) -> str:
-        return f"{size(self.memory)} of memory and {size(self.disk)} of disk"
-
-
-def size(count: int) -> str:
-    """Bytes for people to read."""
-    for unit, least in (("GiB", 1 << 30), ("MiB", 1 << 20), ("KiB", 1 << 10)):
-        if count >= least:
-            return f"{count / least:,.1f} {unit}"
-    return f"{count} bytes"
+        return f"{shown(self.memory)} of memory and {shown(self.disk)} of disk"
 
 
 def free_memory() -> int:
@@ -60,15 +53,15 @@ def require(label: str, needs: Needs, folder: Path) -> str:
     disk, memory = shutil.disk_usage(folder).free, free_memory()
     if needs.disk > disk:
         raise DiskError(
-            f"{label}: needs {size(needs.disk)} of disk at {folder}, and {size(disk)} are free; "
+            f"{label}: needs {shown(needs.disk)} of disk at {folder}, and {shown(disk)} are free; "
             "make room there and run the same command again: finished work is kept"
         )
     if needs.memory > memory:
         raise InputError(
-            f"{label}: needs {size(needs.memory)} of memory, and {size(memory)} are free; run the "
-            "same command again where there is more: finished work is kept"
+            f"{label}: needs {shown(needs.memory)} of memory, and {shown(memory)} are free; run "
+            "the same command again where there is more: finished work is kept"
         )
-    return f"{label}: needs at most {needs}; {size(memory)} and {size(disk)} are free"
+    return f"{label}: needs at most {needs}; {shown(memory)} and {shown(disk)} are free"
 
 
 def _read(path: str) -> str:

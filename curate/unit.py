@@ -157,7 +157,7 @@ class Worker:
         flow.run([*decided, *self._open(this.index)], progress)
         return {**flow.result(where, None), "surveys": self._surveyed(this)}
 
-    def _decide(self, task: dict[str, Any], progress: Progress) -> dict[str, Any]:
+    def _decide(self, task: dict[str, Any], _: Progress) -> dict[str, Any]:
         """A part of a survey's decision, by the stage itself."""
         step = self._recipe.steps[task["step"]]
         with self._told(step), compiling(step.label):

@@ -1,4 +1,4 @@
-"""Which documents share a key, and which are linked through others that do: linear, and in order."""
+"""Which documents share a key, and which are linked through others that do, in linear time."""
 
 from typing import NamedTuple
 
@@ -61,6 +61,48 @@ def _slot(key: np.uint64, slots: Hashes, taken: Positions, mask: int) -> int:
     return place
 
 
+class _Table(NamedTuple):
+    """Room for the distinct keys of a chunk."""
+
+    slots: Hashes
+    taken: Positions  # how often each occurs; -1: empty; -2 - n: its next member goes to n
+    numbers: Positions  # the slot of each key of the chunk
+
+
+@helper
+def _count(keys: Hashes, table: _Table) -> None:
+    """How often each key of a chunk occurs."""
+    mask = 3
+    while mask + 1 < 2 * len(keys):
+        mask = 2 * mask + 1
+    for i in range(len(keys)):
+        place = _slot(keys[i], table.slots, table.taken, mask)
+        table.slots[place] = keys[i]
+        table.taken[place] = max(table.taken[place], 0) + 1
+        table.numbers[i] = place
+
+
+@helper
+def _tell(members: Documents, table: _Table, out: Documents, ends: Positions, found: int) -> int:
+    """Write the members of the keys of a chunk that occur more than once; how many buckets then."""
+    taken, numbers = table.taken, table.numbers
+    written = ends[found]
+    for i in range(len(members)):
+        place = numbers[i]
+        if taken[place] > 1:
+            found += 1
+            first = written
+            written += taken[place]
+            ends[found] = written
+            taken[place] = -2 - first
+        if taken[place] <= -2:
+            out[-2 - taken[place]] = members[i]
+            taken[place] -= 1
+    for i in range(len(members)):
+        taken[numbers[i]] = -1
+    return found
+
+
 @helper
 def _shared(keys: Hashes, members: Documents, chunks: Positions) -> tuple[Documents, Positions]:
     """The members of every key that occurs more than once, and where each key's end."""
@@ -71,35 +113,16 @@ def _shared(keys: Hashes, members: Documents, chunks: Positions) -> tuple[Docume
     size = 4
     while size < 2 * widest:
         size *= 2
-    slots, taken = np.zeros(size, np.uint64), np.full(size, -1, np.int64)
-    numbers = np.zeros(widest, np.int64)
+    table = _Table(
+        np.zeros(size, np.uint64), np.full(size, -1, np.int64), np.zeros(widest, np.int64)
+    )
     out, ends = np.empty(len(members), np.int32), np.zeros(len(members) // 2 + 1, np.int64)
-    written, found, start = np.int64(0), np.int64(0), np.int64(0)
+    found, start = 0, np.int64(0)
     for end in chunks[:-1]:
-        mask = 3
-        while mask + 1 < 2 * (end - start):
-            mask = 2 * mask + 1
-        # How often each key occurs; then, for those that are shared, where their members go.
-        for i in range(start, end):
-            place = _slot(keys[i], slots, taken, mask)
-            slots[place] = keys[i]
-            taken[place] = max(taken[place], 0) + 1
-            numbers[i - start] = place
-        for i in range(start, end):
-            place = numbers[i - start]
-            if taken[place] > 1:
-                found += 1
-                first = written
-                written += taken[place]
-                ends[found] = written
-                taken[place] = -2 - first
-            if taken[place] <= -2:
-                out[-2 - taken[place]] = members[i]
-                taken[place] -= 1
-        for i in range(start, end):
-            taken[numbers[i - start]] = -1
+        _count(keys[start:end], table)
+        found = _tell(members[start:end], table, out, ends, found)
         start = end
-    return out[:written], ends[: found + 1]
+    return out[: ends[found]], ends[: found + 1]
 
 
 def buckets(keys: Hashes, documents: Documents) -> Buckets:

@@ -11,7 +11,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from curate.column import Bytes, Hashes, Offsets, View, frozen
+from curate.column import Bytes, Hashes, Positions, View, frozen
 from curate.dedup.shingles import (
     CODE,
     NOTHING,
@@ -44,6 +44,15 @@ class Permutations(NamedTuple):
     legacy: bool
 
 
+class Room(NamedTuple):
+    """What a text is cut and hashed in."""
+
+    characters: Characters
+    buffer: Bytes  # its words
+    words: Positions  # where each begins and ends in it
+    block: Words32  # of SHA-1
+
+
 @cache
 def permutations(count: int, seed: int, scheme: str) -> Permutations:
     """Those that the library draws for this seed."""
@@ -68,18 +77,21 @@ def signatures(texts: View, ngram: int, hashes: int, seed: int, scheme: str) -> 
     """The smallest of all hashes under each permutation, a row for each text."""
     out = np.full((len(texts.offsets) - 1, hashes), _LOW, np.uint32)
     longest = int(np.diff(texts.offsets).max(initial=0))
-    room = np.empty(2 * longest + 2 * _BLOCK, np.uint8)
-    words = np.empty((longest + 1, 2), np.int64)
-    block = np.empty(80, np.uint32)
-    _sign(texts, ngram, permutations(hashes, seed, scheme), characters(), (room, words, block), out)
+    room = Room(
+        characters(),
+        np.empty(2 * longest + 2 * _BLOCK, np.uint8),
+        np.empty((longest + 1, 2), np.int64),
+        np.empty(80, np.uint32),
+    )
+    _sign(texts, ngram, permutations(hashes, seed, scheme), room, out)
     return out
 
 
 @helper
-def _spaced(data: Bytes, start: int, end: int, table: Characters, out: Bytes, words: Offsets) -> int:
+def _spaced(data: Bytes, table: Characters, out: Bytes, words: Positions) -> int:
     """Write the words of a text joined by one space; where each begins and ends, and how many."""
     count, to, inside = 0, 0, False
-    position = start
+    position, end = 0, len(data)
     while position < end:
         entry, width = character_at(data, position, end, table)
         position += width
@@ -175,19 +187,12 @@ def _premixed(value: np.uint64) -> np.uint64:
 
 
 @helper
-def _sign(  # noqa: PLR0913  # texts, settings, and room for one text
-    texts: View,
-    ngram: int,
-    through: Permutations,
-    table: Characters,
-    room: tuple[Bytes, Offsets, Words32],
-    out: Words32,
-) -> None:
-    buffer, words, block = room
+def _sign(texts: View, ngram: int, through: Permutations, room: Room, out: Words32) -> None:
+    table, buffer, words, block = room
     a, b, legacy = through
     for row in range(len(out)):
         start, end = np.int64(texts.offsets[row]), np.int64(texts.offsets[row + 1])
-        count = _spaced(texts.data, start, end, table, buffer, words)
+        count = _spaced(texts.data[start:end], table, buffer, words)
         own = out[row]
         for first in range(count - ngram + 1):
             value = sha1_32(buffer, words[first, 0], words[first + ngram - 1, 1], block)

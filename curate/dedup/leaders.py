@@ -134,38 +134,61 @@ def scored(linked: Linked, document: int, other: int, rule: Rule, best: float) -
     return true_similarity(linked, document, other, rule.contained)
 
 
+class Leaders(NamedTuple):
+    """The documents that stay, by bucket, and with whom each was compared last."""
+
+    documents: Documents  # those of a bucket lie where its members do
+    lengths: Documents
+    compared: Documents
+
+
+@helper
+def best_leader(linked: Linked, rule: Rule, leaders: Leaders, document: int) -> tuple[int, float]:
+    """The most similar document among those that stay in this one's buckets, -1 without any."""
+    best, found = -1.0, -1
+    for place in range(linked.own_ends[document], linked.own_ends[document + 1]):
+        bucket = linked.own[place]
+        start = linked.bucket_ends[bucket]
+        for k in range(start, start + leaders.lengths[bucket]):
+            other = leaders.documents[k]
+            if leaders.compared[other] == document:
+                continue
+            leaders.compared[other] = document
+            score = scored(linked, document, other, rule, best)
+            if score > best:
+                best, found = score, other
+    return found, best
+
+
+@helper
+def lead(linked: Linked, leaders: Leaders, document: int) -> None:
+    """Enter a document that stays into the lists of its buckets."""
+    for place in range(linked.own_ends[document], linked.own_ends[document + 1]):
+        bucket = linked.own[place]
+        length = leaders.lengths[bucket]
+        if length < LEADERS:
+            leaders.documents[linked.bucket_ends[bucket] + length] = document
+            leaders.lengths[bucket] = length + 1
+
+
 @helper
 def followers(linked: Linked, rule: Rule) -> tuple[Documents, Numbers]:
     """In this order, a document goes if one that stays, in a bucket of both, is similar enough."""
     count = len(linked.order)
     kept, scores = np.arange(count).astype(np.int32), np.ones(count)
-    leaders = np.empty(len(linked.members), np.int32)  # a bucket's lie where its members do
-    lengths = np.zeros(len(linked.bucket_ends) - 1, np.int32)
-    compared = np.full(count, -1, np.int32)
-    for i in range(count):
-        document = linked.order[i]
-        best, found = -1.0, -1
-        first, last = linked.own_ends[document], linked.own_ends[document + 1]
+    leaders = Leaders(
+        np.empty(len(linked.members), np.int32),
+        np.zeros(len(linked.bucket_ends) - 1, np.int32),
+        np.full(count, -1, np.int32),
+    )
+    for document in linked.order:
+        other, score = -1, -1.0
         if not linked.fixed[document]:
-            for place in range(first, last):
-                bucket = linked.own[place]
-                start = linked.bucket_ends[bucket]
-                for k in range(start, start + lengths[bucket]):
-                    other = leaders[k]
-                    if compared[other] == document:
-                        continue
-                    compared[other] = document
-                    score = scored(linked, document, other, rule, best)
-                    if score > best:
-                        best, found = score, other
-        if found >= 0 and best >= rule.least:
-            kept[document], scores[document] = found, best
-            continue
-        for place in range(first, last):
-            bucket = linked.own[place]
-            if lengths[bucket] < LEADERS:
-                leaders[linked.bucket_ends[bucket] + lengths[bucket]] = document
-                lengths[bucket] += 1
+            other, score = best_leader(linked, rule, leaders, document)
+        if other >= 0 and score >= rule.least:
+            kept[document], scores[document] = other, score
+        else:
+            lead(linked, leaders, document)
     return kept, scores
 
 

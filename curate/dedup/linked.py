@@ -166,8 +166,8 @@ class Batches:
         return numbers
 
 
-def batches(count: int, found: list[str], document_bytes: int, memory: int, folder: Path) -> Batches:
-    """Groups of linked documents, put together as they fit into memory.
+def batches(count: int, found: list[str], room: int, folder: Path) -> Batches:
+    """Groups of linked documents, put together to batches of about so many documents.
 
     A group larger than that is a batch of its own.
     """
@@ -177,7 +177,6 @@ def batches(count: int, found: list[str], document_bytes: int, memory: int, fold
         unite(parents, members, ends)
     sizes = flatten(parents)
     roots = np.flatnonzero(sizes > 1)
-    room = max(1, memory // document_bytes)
     ends_of_groups = np.cumsum(sizes[roots], dtype=np.int64)
     # A group belongs where its first document lies, if batches were cut at every `room` documents.
     numbers = (ends_of_groups - sizes[roots]) // room

@@ -14,7 +14,7 @@ from scipy.integrate import quad
 from curate.column import Hashes, Mask, Numbers, Offsets, Positions, view
 from curate.dedup import linked
 from curate.dedup.buckets import Documents
-from curate.dedup.clusters import DUPLICATE_OF, binaries, fixed_width, only
+from curate.dedup.clusters import DUPLICATE_OF, binaries, only
 from curate.dedup.datasketch import signatures
 from curate.dedup.keeping import PREFERENCE, Keep, check, preference
 from curate.dedup.known import known, manifests, with_settings
@@ -122,7 +122,7 @@ class MinHash:
         if not 0 <= self.similarity <= 1:
             raise RecipeError(f"similarity is {self.similarity}; from 0 to 1")
         if self.measure == "containment" and self.verify != "text":
-            raise RecipeError(f"measure: containment is of texts; write verify: text, not {self.verify}")
+            raise RecipeError("measure: containment is of texts; write `verify: text`")
         if self.scheme != "fast" and self.unit != "words":
             raise RecipeError(f"scheme: {self.scheme} is of words; leave `unit` and nemo away")
 
@@ -219,10 +219,8 @@ class MinHash:
         tasks = linked.shares(self.columns, documents.count(), means.memory)
         tasks = [{**task, "documents": documents.as_task()} for task in tasks]
         found = [task["folder"] for task in means.each(self, "find", tasks)]
-        document_bytes = 320 + 16 * len(self.columns)
-        batches = linked.batches(
-            documents.count(), found, document_bytes, means.memory, means.folder
-        )
+        room = max(1, means.memory // (320 + 16 * len(self.columns)))
+        batches = linked.batches(documents.count(), found, room, means.folder)
         if batches.count > 1:
             tasks = [{"folder": folder, "batches": batches.as_task()} for folder in found]
             found = [task["folder"] for task in means.each(self, "regroup", tasks)]
@@ -333,9 +331,7 @@ class MinHash:
         Settled.write(folder, Decided(number, ids, fixed, kept, scores))
         return {"folder": str(folder)}
 
-    def _verdicts(
-        self, settled: list["Settled"], start: int, end: int, there: Mask
-    ) -> pa.Table:
+    def _verdicts(self, settled: list["Settled"], start: int, end: int, there: Mask) -> pa.Table:
         """The verdicts about the documents of one survey."""
         rows = end - start
         dropped, value = np.zeros(rows, np.bool_), np.full(rows, np.nan)

@@ -197,7 +197,9 @@ def next_word(data: Bytes, position: int, end: int, table: Characters) -> tuple[
 
 
 @helper
-def next_character(data: Bytes, position: int, end: int, table: Characters) -> tuple[np.uint64, int]:
+def next_character(
+    data: Bytes, position: int, end: int, table: Characters
+) -> tuple[np.uint64, int]:
     """The hash of the next character, of a space for white space before one, 0 at the end."""
     blank = False
     while position < end:

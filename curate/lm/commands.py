@@ -8,6 +8,7 @@ from typing import Annotated
 
 import typer
 
+from curate import sizes
 from curate.errors import RecipeError
 from curate.lm.adjust import FALLBACK
 from curate.lm.estimate import Estimate
@@ -21,7 +22,6 @@ app = typer.Typer(
     epilog="Example:  curate lm train --input 'out/documents/*.parquet' --output lm/en.arpa",
 )
 
-UNITS = {"K": 1 << 10, "M": 1 << 20, "G": 1 << 30}
 # Less text is counted sooner than Ray starts.
 SMALL_BYTES = 200_000_000
 
@@ -63,7 +63,7 @@ def train_command(  # noqa: PLR0913  # a command's options are its arguments
         order=order,
         prune=_numbers(prune),
         fallback=FALLBACK if discount_fallback else None,
-        memory_bytes=_bytes(memory),
+        memory_bytes=sizes.parse(memory, "--memory"),
         tokenizer=tokenizer,
         normalize=normalize,
         lines=lines,
@@ -84,11 +84,3 @@ def _numbers(given: str) -> tuple[int, ...]:
         return tuple(int(number) for number in given.split(",") if number.strip())
     except ValueError as error:
         raise RecipeError(f"--prune {given}: write whole numbers, such as 0,0,1") from error
-
-
-def _bytes(given: str) -> int:
-    unit = UNITS.get(given[-1:].upper(), 0)
-    number = given[:-1] if unit else given
-    if not number.isdigit():
-        raise RecipeError(f"--memory {given}: write a number of bytes, such as 512M or 4G")
-    return int(number) * (unit or 1)

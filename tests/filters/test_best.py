@@ -11,7 +11,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from curate.errors import RecipeError
-from curate.survey import Survey
+from curate.survey import Survey, decided
 from curate.unit import Worker
 from filters.best import Best, places
 
