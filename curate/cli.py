@@ -18,6 +18,7 @@ from curate import settings as stage_settings
 from curate.classifier import app as classifier_app
 from curate.compare import compare
 from curate.decide import decide
+from curate.dedup import alone
 from curate.errors import CurateError, DiskError, InputError, RecipeError
 from curate.filter import Filter
 from curate.importance import app as importance_app
@@ -98,6 +99,86 @@ def run(  # noqa: PLR0913  # a command's options are its arguments
     memory_bytes = sizes.parse(memory, "--memory") if memory else None
     job = Job(text, where, inputs, output, workers, ray_address, rejected, memory_bytes)
     ended.run(job, samples)
+
+
+@app.command(
+    name="dedup",
+    epilog="Example:  curate dedup 'pages/*.parquet' --output out --against dump-1 --index",
+)
+def dedup_command(  # noqa: PLR0913  # a command's options are its arguments
+    inputs: Annotated[
+        list[str], typer.Argument(help="JSONL or Parquet, WARC or WET: file, folder, glob or URL.")
+    ],
+    output: Annotated[Path, typer.Option(help="Where everything goes.")],
+    near: Annotated[
+        str,
+        typer.Option(
+            help="Near-duplicates: fineweb, dclm, refinedweb, olmo3, nemo, a threshold such as "
+            "0.8 from which bands are computed, or none."
+        ),
+    ] = "fineweb",
+    similarity: Annotated[
+        float, typer.Option(min=0, max=1, help="Least similarity to the document that stays.")
+    ] = 0.7,
+    verify: Annotated[
+        str, typer.Option(help="text: by the n-grams themselves; sketch: estimated; none: chains.")
+    ] = "text",
+    exact: Annotated[bool, typer.Option(help="Documents with the same text.")] = True,
+    urls: Annotated[bool, typer.Option("--urls", help="Documents with the same URL, too.")] = False,
+    contained: Annotated[
+        float | None,
+        typer.Option(min=0, max=1, help="Documents of which another has this share, such as 0.9."),
+    ] = None,
+    lines: Annotated[
+        str, typer.Option(help="Lines said twice: `first` copies stay, `all` copies go, or `no`.")
+    ] = "no",
+    substrings: Annotated[
+        int | None, typer.Option(min=1, help="Stretches of so many words said twice, such as 50.")
+    ] = None,
+    keep: Annotated[
+        str,
+        typer.Option(
+            help="Which copy stays: longest, first, newest, oldest, or as in a recipe: "
+            "'{sources: [wiki*, books*]}'."
+        ),
+    ] = "longest",
+    against: Annotated[
+        list[Path] | None,
+        typer.Option(help="An earlier output with an index: what it has, goes. May be repeated."),
+    ] = None,
+    index: Annotated[
+        bool, typer.Option("--index", help="Keep an index, for later runs --against this one.")
+    ] = False,
+    text_key: Annotated[str, typer.Option(help="The field with the text.")] = "text",
+    workers: Annotated[
+        int | None, typer.Option(min=0, help="0: this process, without Ray. Default: by size.")
+    ] = None,
+    ray_address: Annotated[str | None, typer.Option(help="A Ray cluster to run on.")] = None,
+    memory: Memory = "",
+) -> None:
+    """Remove duplicates from documents, and from nothing else: each is accounted for.
+
+    The recipe that this makes is written into the output; with more in it, it is one for
+    `curate run`. The same command again goes on where the last one stopped.
+    """
+    wanted = alone.Wanted(
+        near=near,
+        similarity=similarity,
+        verify=verify,
+        exact=exact,
+        urls=urls,
+        contained=contained,
+        lines=lines,
+        substrings=substrings,
+        keep=keep,
+        against=tuple(str(path.absolute()) for path in against or ()),
+        index=index,
+        text_key=text_key,
+    )
+    memory_bytes = sizes.parse(memory, "--memory") if memory else None
+    text = alone.recipe_text(wanted)
+    job = Job(text, "curate dedup", inputs, output, workers, ray_address, False, memory_bytes)
+    ended.run(job, samples=3)
 
 
 @app.command(name="report", epilog="Example:  curate report out --samples 0")

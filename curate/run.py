@@ -372,7 +372,7 @@ class _Run:
         place = self._plan.recipe.steps.index(step)
 
         def run(_: Any, method: str, tasks: Sequence[Task]) -> list[Task]:
-            named = [
+            named: list[Task] = [
                 {
                     "kind": "decide",
                     "key": key,

@@ -19,7 +19,7 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from curate import schema
-from curate.column import Mask, Numbers
+from curate.column import Numbers
 from curate.cuts import stretches, without_cuts
 from curate.dedup.known import kept_rows
 from curate.errors import CurateError, LawError, ModelError, RecipeError
@@ -83,9 +83,8 @@ class Worker:
                 with compiling(label):
                     batch = stage(batch)
             for step in this.surveys:
-                with self._told(step):
-                    table = step.stage.survey(without(batch, *schema.VERDICT.names))
-                    batch = _decided_upon(batch, step.stage, table)
+                with self._told(step), compiling(step.label):
+                    batch = _decided_upon(without(batch, *schema.VERDICT.names), step.stage)
         if self._recipe.tokenizer and not self._recipe.tokenizer.load:
             texts = pa.array(["a text"])
             counts = pretokenize.count_pieces(texts, self._recipe.tokenizer.pattern)
@@ -454,20 +453,34 @@ def _row_groups(file: pq.ParquetFile) -> Iterator[Batch]:
         yield pa.RecordBatch.from_pylist([], schema=file.schema_arrow)
 
 
-_NOTHING_GONE: Mask = np.zeros(0, np.bool_)
+def _decided_upon(batch: Batch, survey: Survey) -> Batch:
+    """A batch without rows with the columns that the survey's decision gives to documents.
 
-
-def _decided_upon(batch: Batch, survey: Survey, table: pa.Table) -> Batch:
-    """A batch without rows with the columns that the survey's decision gives to documents."""
+    What it decides about is two documents with one text: without any, half of its kernels would
+    not be needed, and so not be loaded.
+    """
+    two = {
+        field.name: pa.nulls(2, field.type)
+        if field.name not in (schema.ID, schema.TEXT)
+        else pa.array(_TWO[field.name], field.type)
+        for field in batch.schema
+    }
+    rows = pa.RecordBatch.from_pydict(two, batch.schema)
     with tempfile.TemporaryDirectory() as folder:
         path, texts = Path(folder) / "survey.parquet", Path(folder) / "kept.parquet"
-        pq.write_table(table, path)
-        pq.write_table(pa.Table.from_batches([batch]), texts)
-        (verdicts,) = decided(survey, [path], [_NOTHING_GONE], [texts])
+        pq.write_table(survey.survey(rows), path, use_dictionary=False)
+        pq.write_table(pa.Table.from_batches([rows]), texts)
+        (verdicts,) = decided(survey, [path], [np.zeros(2, np.bool_)], [texts])
     for column in verdicts.schema:
         if column.name not in (*schema.VERDICT.names, schema.CUTS, schema.CUT_BY):
             batch = with_column(batch, column.name, pa.array([], column.type))
     return batch
+
+
+_TWO = {
+    schema.ID: [bytes(16), bytes([255]) * 16],
+    schema.TEXT: ["A text of some words. " * 9] * 2,
+}
 
 
 def _decision(path: Path) -> Stage:

@@ -1,6 +1,6 @@
 """Which documents share a key, and which are linked through others that do, in linear time."""
 
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -21,10 +21,6 @@ class Buckets(NamedTuple):
     members: Documents
     ends: Positions
 
-    def count(self) -> int:
-        """How many buckets there are."""
-        return len(self.ends) - 1
-
 
 def shift_for(count: int) -> int:
     """By how much a mixed key is shifted to be the number of its chunk."""
@@ -44,9 +40,9 @@ def _dealt(
     for chunk in range(1, len(ends)):
         ends[chunk] += ends[chunk - 1]
     for i in range(len(keys)):
-        chunk = np.int64((keys[i] * _MIX) >> by)
-        place = ends[chunk]
-        ends[chunk] = place + 1
+        own = np.int64((keys[i] * _MIX) >> by)
+        place = ends[own]
+        ends[own] = place + 1
         sorted_keys[place] = keys[i]
         members[place] = documents[i]
     return ends
@@ -55,10 +51,10 @@ def _dealt(
 @helper
 def _slot(key: np.uint64, slots: Hashes, taken: Positions, mask: int) -> int:
     """The slot of a key in a table with linear probing: its own, or the empty one for it."""
-    place = np.int64(((key * _MIX) >> np.uint64(7)) & np.uint64(mask))
+    place: Any = np.int64(((key * _MIX) >> np.uint64(7)) & np.uint64(mask))
     while taken[place] >= 0 and slots[place] != key:
         place = (place + 1) & mask
-    return place
+    return int(place)
 
 
 class _Table(NamedTuple):
@@ -140,11 +136,11 @@ def buckets(keys: Hashes, documents: Documents) -> Buckets:
 @helper
 def _root(parents: Documents, document: int) -> int:
     """The one that stands for all that a document is linked with, so far."""
-    here = np.int64(document)
+    here: Any = np.int64(document)
     while parents[here] != here:
         parents[here] = parents[parents[here]]
         here = np.int64(parents[here])
-    return here
+    return int(here)
 
 
 @helper

@@ -106,7 +106,7 @@ def true_similarity(linked: Linked, document: int, other: int, contained: bool) 
     size, other_size = ends[document + 1] - ends[document], ends[other + 1] - ends[other]
     both = common(linked.sets, ends, document, other)
     whole = size if contained else size + other_size - both
-    return both / whole if whole > 0 else 0.0
+    return float(both / whole) if whole > 0 else 0.0
 
 
 @helper
@@ -118,20 +118,21 @@ def needed(linked: Linked, document: int, other: int, rule: Rule) -> float:
     size, other_size = ends[document + 1] - ends[document], ends[other + 1] - ends[other]
     both = rule.least * size
     whole = size + other_size - both
-    return both / whole if whole > 0 else 1.0
+    return float(both / whole) if whole > 0 else 1.0
 
 
 @helper
 def scored(linked: Linked, document: int, other: int, rule: Rule, best: float) -> float:
     """The similarity to the other one; less than `best` where it cannot be more."""
-    estimate = similarity(linked.checks, document, other)
+    estimate: float = similarity(linked.checks, document, other)
     if not rule.by_text:
         return estimate
     if estimate + MARGIN < needed(linked, document, other, rule):
         return -1.0
     if not rule.contained and estimate + MARGIN < best:
         return -1.0
-    return true_similarity(linked, document, other, rule.contained)
+    true: float = true_similarity(linked, document, other, rule.contained)
+    return true
 
 
 class Leaders(NamedTuple):

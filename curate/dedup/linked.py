@@ -36,7 +36,8 @@ class Numbered(NamedTuple):
     starts: Positions  # the number of each survey's first document, and last how many there are
     gone: Path  # a mask over all numbers, as .npy
 
-    def count(self) -> int:
+    @property
+    def size(self) -> int:
         """How many documents there are, those that are gone included."""
         return int(self.starts[-1])
 

@@ -216,11 +216,11 @@ class MinHash:
 
     def _candidates(self, documents: Numbered, means: Means) -> tuple[Batches, list[str]]:
         """Which documents are linked by keys, in batches; and where the buckets lie."""
-        tasks = linked.shares(self.columns, documents.count(), means.memory)
+        tasks = linked.shares(self.columns, documents.size, means.memory)
         tasks = [{**task, "documents": documents.as_task()} for task in tasks]
         found = [task["folder"] for task in means.each(self, "find", tasks)]
         room = max(1, means.memory // (320 + 16 * len(self.columns)))
-        batches = linked.batches(documents.count(), found, room, means.folder)
+        batches = linked.batches(documents.size, found, room, means.folder)
         if batches.count > 1:
             tasks = [{"folder": folder, "batches": batches.as_task()} for folder in found]
             found = [task["folder"] for task in means.each(self, "regroup", tasks)]
@@ -252,7 +252,7 @@ class MinHash:
             )
         ]
         gathered = [task["folder"] for task in means.each(self, "gather", tasks)]
-        common = {"pieces": gathered, "buckets": found, "own": own, "memory": means.memory}
+        common: Task = {"pieces": gathered, "buckets": found, "own": own, "memory": means.memory}
         tasks = [
             {**common, "batch": batch, "batches": batches.as_task()}
             for batch in range(batches.count)
@@ -262,7 +262,7 @@ class MinHash:
 
     def _require(self, documents: Numbered, batches: Batches, means: Means) -> None:
         """Refuse to gather what the disk cannot hold."""
-        share = batches.documents / max(1, documents.count())
+        share = batches.documents / max(1, documents.size)
         text = sum(text_bytes(path) for path in means.texts) if self.verify == "text" else 0
         # An n-gram has 8 bytes and is written twice; the shortest words have two with their space,
         # and on real pages six: for most corpora this is three times too much.
