@@ -18,9 +18,10 @@ def _write(text: View, places: Offsets, ends: Offsets, out: Bytes, offsets: Offs
         at = start
         for cut in range(ends[row], ends[row + 1] - 1, 2):
             first, last = start + np.int64(places[cut]), start + np.int64(places[cut + 1])
+            if not at <= first < last <= end:
+                return row
             # A stretch ends where a character ends, or what is left would be no UTF-8.
-            whole = last <= end and (first == end or (data[first] & 0xC0) != 0x80)
-            if not (at <= first < last and whole and (last == end or (data[last] & 0xC0) != 0x80)):
+            if (data[first] & 0xC0) == 0x80 or (last < end and (data[last] & 0xC0) == 0x80):
                 return row
             out[to : to + first - at] = data[at:first]
             to += first - at

@@ -1,138 +1,45 @@
-"""Words of other texts than the raw one agree with plain Python, on any text."""
+"""Texts without the stretches that a survey cuts: as slices in Python, and never half a letter."""
 
-import os
-import re
-import string
-import unicodedata
-from itertools import pairwise
-
-import numpy as np
 import pyarrow as pa
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from curate.column import View, view
-from curate.normalised import normalised, normalised_view
-from curate.rewrite import lowered
-from curate.special import stripped
-from curate.wordpunct import wordpunct
-from curate.words import CUTS
+from curate.cuts import stretches, without_cuts
+from curate.errors import LawError
 
-PLAIN = os.environ.get("NUMBA_DISABLE_JIT") == "1"
-few = settings(max_examples=20 if PLAIN else 500, deadline=None)
+LISTS = pa.list_(pa.int32())
 
-# Sigmas between letters, signs and marks; what grows in lower case; Hangul; marks out of order.
-TRICKY = st.text(
-    st.sampled_from("aBÉσΣς.:'’\u0301\u0323\u00ad İẞǅﬁ한각\t\n\u2028\u3000\u1ff0\u0344_-1٣½Ⓜ😀")
+
+@st.composite
+def texts_and_cuts(draw):
+    rows = []
+    for text in draw(st.lists(st.text(max_size=30), max_size=6)):
+        ends = sorted(draw(st.sets(st.integers(0, len(text)), max_size=8)))
+        ends = ends[: len(ends) // 2 * 2]
+        places = [len(text[:end].encode()) for end in ends]
+        left = "".join(text[a:b] for a, b in zip([0, *ends[1::2]], [*ends[::2], None], strict=True))
+        rows.append((text, draw(st.sampled_from([places, places or None])), left))
+    return rows
+
+
+@settings(deadline=None)
+@given(texts_and_cuts(), st.integers(0, 3))
+def test_what_is_cut_is_gone_and_all_else_is_there(rows, skipped):
+    texts, cuts, left = zip(*rows, strict=True) if rows else ((), (), ())
+    texts, cuts = pa.array(texts, pa.string()), pa.array(cuts, LISTS)
+    found = without_cuts(texts.slice(skipped), cuts.slice(skipped))
+    assert found.to_pylist() == list(left)[skipped:]
+
+
+@pytest.mark.parametrize(
+    "cuts", [[0, 9], [3, 2], [2, 2], [2, 4, 3, 5], [4, 5, 0, 1], [0, 1, 2], [-1, 2], [0, 3]]
 )
-TEXTS = TRICKY | st.text() | st.text(st.sampled_from("ab \n\tΣ."))
-EDGES = [
-    "",
-    " ",
-    "\n",
-    "\n\n a",
-    "a",
-    "Σ",
-    "ΑΣ",
-    "ΑΣ.",
-    "ΑΣ Σ",
-    "\u0301",
-    "a\u0301\u0323",
-    "\0",
-    "한",
-]
+def test_cuts_that_cannot_be_are_a_broken_law(cuts):
+    with pytest.raises(LawError, match="cuts what is not there"):
+        without_cuts(pa.array(["äöüxy"[:4]]), pa.array([cuts], LISTS))
 
 
-def batch(texts: list[str | bytes]) -> pa.RecordBatch:
-    return pa.record_batch({"text": pa.array(texts)})
-
-
-def rows(found: View) -> list[str]:
-    places = pairwise(found.offsets.tolist())
-    return [found.data[start:end].tobytes().decode() for start, end in places]
-
-
-def words(way: str, text: str) -> list[str]:
-    cut = CUTS[way](batch(["before", text, "after"]), "text")
-    raw = rows(cut.text)[1].encode()
-    first, last = cut.word_offsets[1], cut.word_offsets[2]
-    places = zip(cut.words.starts[first:last], cut.words.ends[first:last], strict=True)
-    return [raw[start:end].decode() for start, end in places]
-
-
-def normal(text: str) -> str:
-    text = text.translate(str.maketrans("", "", string.punctuation)).lower()
-    return unicodedata.normalize("NFD", re.sub(r"\s+", " ", text.strip()))
-
-
-@few
-@given(TEXTS)
-def test_lower_case_is_that_of_str_lower(text):
-    assert rows(lowered(view(pa.array(["Before", text, ""])))) == ["before", text.lower(), ""]
-
-
-@few
-@given(TEXTS)
-def test_normalised_lines_are_those_of_redpajama(text):
-    found = rows(normalised_view(view(pa.array(["", text]))))[1]
-    assert found.split("\n") == [normal(line) for line in text.split("\n")]
-    assert words("normalised", text) == normal(text).split()
-
-
-@few
-@given(TEXTS)
-def test_words_and_punctuation_are_those_of_nltk(text):
-    assert words("wordpunct", text) == re.findall(r"\w+|[^\w\s]+", text)
-
-
-def roots_words(text: str) -> list[str]:
-    pieces = [word.lower() for word in re.split(" |\n|\t", text)]
-    special = set(string.punctuation + string.digits + string.whitespace + "–一ッΣ😀ⓂГ½")
-    special -= set("Σ")
-    found = []
-    for piece in pieces:
-        start = 0
-        while start < len(piece) and piece[start] in special:
-            start += 1
-        end = len(piece)
-        while end > start and piece[end - 1] in special:
-            end -= 1
-        found.append(piece[start:end])
-    return [word for word in found if word]
-
-
-@few
-@given(st.text(st.sampled_from("aБГг–一ッ😀Ⓜ½.,! \n\t\r_1é")))
-def test_stripped_words_are_those_of_roots(text):
-    assert words("stripped", text) == roots_words(text)
-
-
-@pytest.mark.parametrize("text", EDGES)
-def test_edges(text):
-    assert rows(lowered(view(pa.array([text])))) == [text.lower()]
-    assert words("normalised", text) == normal(text).split()
-    assert words("wordpunct", text) == re.findall(r"\w+|[^\w\s]+", text)
-    assert words("stripped", text) == roots_words(text)
-
-
-@few
-@given(st.lists(st.binary(max_size=30), max_size=4))
-def test_bytes_that_are_not_utf8_are_cut_too(texts):
-    for way in (normalised, wordpunct, stripped):
-        cut = way(batch(texts), "text")
-        assert len(cut.word_offsets) == len(texts) + 1
-        assert np.all(cut.words.starts < cut.words.ends)
-
-
-@few
-@given(st.lists(TEXTS, min_size=1, max_size=5))
-def test_a_sliced_batch_sees_its_own_rows(texts):
-    whole = batch(texts)
-    for way in (normalised, wordpunct, stripped):
-        every, last = way(whole, "text"), way(whole.slice(len(texts) - 1), "text")
-        assert rows(every.text)[-1] == rows(last.text)[-1]
-        count = int(last.word_offsets[-1])
-        assert every.words.hashes[len(every.words.hashes) - count :].tolist() == (
-            last.words.hashes.tolist()
-        )
+def test_people_see_what_was_cut_and_no_half_letters():
+    assert stretches("one ä two ö three", [0, 3, 7, 13], 100) == "one […] two ö"
+    assert stretches("ää" * 50, [0, 200], 3) == "äää"

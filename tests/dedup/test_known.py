@@ -1,0 +1,109 @@
+"""Runs against the indexes of earlier ones, as a user makes them: real runs, real files."""
+
+import json
+import random
+from pathlib import Path
+
+import pyarrow.parquet as pq
+import pytest
+
+from curate.errors import RecipeError
+from curate.run import Job, run
+from tests.chaos.zygote import Quiet
+
+RECIPE = """
+name: near
+stages:
+  - html.Extract
+  - minhash.MinHash: {index: true, against: AGAINST, verify: VERIFY}
+"""
+
+
+def texts(seed, count):
+    words = random.Random(seed).choices([f"w{i}" for i in range(5000)], k=60 * count)
+    return [" ".join(words[60 * i : 60 * i + 60]) for i in range(count)]
+
+
+def dump(path: Path, rows) -> None:
+    lines = [json.dumps({"text": text, "url": f"http://{path.stem}/{i}"}) for i, text in rows]
+    path.write_text("\n".join(lines) + "\n")
+
+
+def go(folder: Path, name: str, *earlier: str, verify: str = "text") -> Path:
+    against = json.dumps([str(folder / one) for one in earlier])
+    text = RECIPE.replace("AGAINST", against).replace("VERIFY", verify)
+    inputs = [str(folder / f"{name}.jsonl")]
+    run(Job(text, "near.yaml", inputs, folder / name, workers=0), Quiet())
+    return folder / name
+
+
+def fates(output: Path) -> dict[str, tuple]:
+    """By URL: what became of every document."""
+    found = {}
+    for path in [*output.glob("documents/*"), *output.glob("dropped/*")]:
+        for row in pq.read_table(path).to_pylist():
+            found[row["url"]] = (row.get("dropped_by"), row.get("duplicate_of"))
+    return found
+
+
+def ids(output: Path) -> dict[str, bytes]:
+    table = pq.read_table(output / "documents").to_pylist()
+    return {row["url"]: row["id"] for row in table}
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory) -> Path:
+    folder = tmp_path_factory.mktemp("dumps")
+    one, two, three = texts(1, 30), texts(2, 30), texts(3, 10)
+    edited = [text.rsplit(" ", 4)[0] for text in one[:10]]
+    dump(folder / "first.jsonl", enumerate([*one, *edited]))
+    dump(folder / "second.jsonl", enumerate([*edited, *two, *two[:5]]))
+    dump(folder / "third.jsonl", enumerate([*two[:3], *one[:3], *three]))
+    go(folder, "first")
+    go(folder, "second", "first")
+    return folder
+
+
+def test_an_index_holds_what_the_run_kept_in_the_order_of_its_documents(folder):
+    (part,) = (folder / "first" / "index").iterdir()
+    documents = pq.read_table(folder / "first" / "documents").column("id").to_pylist()
+    assert pq.read_table(part).column("id").to_pylist() == documents
+    assert len(documents) == 30
+    manifest = json.loads((folder / "first" / "manifest.json").read_text())
+    assert f"index/{part.name}" in manifest["files"]
+
+
+def test_what_an_earlier_dump_has_goes_and_says_which_document_it_resembles(folder):
+    found, first = fates(folder / "second"), ids(folder / "first")
+    for i in range(10):
+        assert found[f"http://second/{i}"] == ("minhash.known", first[f"http://first/{i}"])
+    assert sum(reason == "minhash.duplicate" for reason, _ in found.values()) == 5
+    assert len(ids(folder / "second")) == 30
+    ledger = json.loads((folder / "second" / "ledger.json").read_text())
+    dropped = ledger["stages"][-1]["dropped"]
+    assert {reason: one["documents"] for reason, one in dropped.items()} == {
+        "minhash.known": 10,
+        "minhash.duplicate": 5,
+    }
+
+
+@pytest.mark.parametrize("verify", ["text", "sketch", "none"])
+def test_the_next_dump_is_compared_with_all_before_and_they_stay_as_they_were(folder, verify):
+    before = {path: path.read_bytes() for path in folder.glob("*/documents/*")}
+    output = go(folder, "third", "first", "second", verify=verify)
+    known = {url for url, (reason, _) in fates(output).items() if reason == "minhash.known"}
+    assert known == {f"http://third/{i}" for i in range(6)}
+    assert len(ids(output)) == 10
+    assert {path: path.read_bytes() for path in before} == before
+
+
+def test_an_index_of_other_settings_or_none_is_refused_with_what_to_write(folder):
+    text = RECIPE.replace("AGAINST", json.dumps([str(folder / "first")]))
+    inputs, output = [str(folder / "third.jsonl")], folder / "refused"
+    for settings, said in (("text, bands: 20", "made with bands: 14, and here it is 20"),):
+        with pytest.raises(RecipeError, match=said):
+            run(Job(text.replace("VERIFY", settings), "x", inputs, output, workers=0), Quiet())
+    missing = RECIPE.replace("AGAINST", '["/nowhere"]').replace("VERIFY", "text")
+    with pytest.raises(RecipeError, match="/nowhere: no finished run"):
+        run(Job(missing, "x", inputs, output, workers=0), Quiet())
+    assert not output.exists()
