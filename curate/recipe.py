@@ -163,7 +163,7 @@ def _check_order(recipe: Recipe, where: str) -> None:
 def _reads_text(step: Step) -> bool:
     if isinstance(step.stage, Filter):
         return any(signal.column == TEXT for signal in step.stage.signals)
-    return not step.label.startswith("url.")
+    return not step.label.startswith("url.") and getattr(step.stage, "reads_text", True)
 
 
 def catalogue() -> dict[str, Any]:

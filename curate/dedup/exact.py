@@ -1,6 +1,7 @@
-"""Documents with the same text: one of them stays."""
+"""Documents with the same text, and documents of the same URL: one of them stays."""
 
 import hashlib
+from collections.abc import Iterator
 from dataclasses import dataclass
 from itertools import pairwise
 from pathlib import Path
@@ -10,16 +11,40 @@ import numpy as np
 import pyarrow as pa
 
 from curate.column import Mask, View, view
-from curate.dedup import clusters
-from curate.dedup.clusters import Keep, Kept, Rows
+from curate.dedup import equal, keeping, urls
+from curate.dedup.equal import KEY
+from curate.dedup.keeping import PREFERENCE, Keep
 from curate.dedup.shingles import NOTHING, PUNCTUATION, characters, folded
-from curate.schema import BOUND, ID, TEXT, VALUE, Batch
+from curate.errors import RecipeError
+from curate.schema import ID, TEXT, URL, Batch
+from curate.survey import Means, Task
 
 REASON = "exact.duplicate"
 COPIES = "exact_copies"
-HASH = "text_hash"
+URL_REASON = "exact.url"
+URL_COPIES = "url_copies"
 
 Normalise = Literal["none", "spaces-case", "words"]
+
+# What links carry for those who count clicks, and what makes no other page of one.
+TRACKING = (
+    *("utm_*", "gclid", "gclsrc", "dclid", "gbraid", "wbraid", "_ga", "_gl"),  # Google
+    *("fbclid", "igshid", "msclkid", "yclid", "ysclid", "twclid", "ttclid", "li_fat_id"),
+    *("mc_cid", "mc_eid", "_hsenc", "_hsmi", "hsctatracking", "mkt_tok", "vero_id"),
+    *(
+        "oly_anon_id",
+        "oly_enc_id",
+        "pk_*",
+        "mtm_*",
+        "piwik_*",
+        "matomo_*",
+        "s_cid",
+        "wt_mc",
+        "at_medium",
+        "at_campaign",
+    ),
+    *("phpsessid", "jsessionid", "aspsessionid*"),
+)
 
 
 @dataclass(frozen=True)
@@ -27,8 +52,8 @@ class Exact:
     """One document of each text, by a 128-bit cryptographic hash of the (normalised) text.
 
     `normalise`: "none" compares bytes; "spaces-case" ignores case and how much white space there
-    is; "words" ignores punctuation and symbols too. Empty texts equal each other. `keep` is the
-    longest text, or the first, which is the one with the smallest id; ids decide between equals.
+    is; "words" ignores punctuation and symbols too. Empty texts equal each other. `keep`: see
+    curate/dedup/keeping.py; ids decide between equals.
 
     Columns: `duplicate_of`, the id of the text that stays, for those that go, and `exact_copies`,
     how often the text occurs, for those that stay.
@@ -40,12 +65,13 @@ class Exact:
     leaves_text: ClassVar = True
     ignores_language: ClassVar = True
 
+    def __post_init__(self) -> None:
+        keeping.check(self.keep)
+
     def survey(self, batch: Batch) -> pa.Table:
-        """The hash and the size of every text."""
-        texts = view(batch.column(TEXT))
-        sizes = np.diff(texts.offsets)
-        hashes = pa.array(digests(self._normal(texts)), pa.binary(16))
-        return pa.table({ID: batch.column(ID), clusters.SIZE: sizes, HASH: hashes})
+        """The hash of every text, and how much it would stay."""
+        texts = self._normal(view(batch.column(TEXT)))
+        return _table(batch, pa.array(digests(texts), pa.binary(16)), self.keep)
 
     def _normal(self, texts: View) -> View:
         if self.normalise == "none":
@@ -53,20 +79,65 @@ class Exact:
         removed = PUNCTUATION if self.normalise == "words" else NOTHING
         return View(*folded(texts, characters(), removed))
 
-    def decide(self, surveys: list[Path], gone: list[Mask]) -> list[pa.Table]:
+    def decide(self, surveys: list[Path], gone: list[Mask], means: Means) -> Iterator[pa.Table]:
         """All but one of the documents with the same hash go."""
-        rows = Rows.alive(surveys, gone)
-        order = clusters.priority(rows, self.keep)
-        texts = clusters.groups(rows.numbers(HASH, "<u8", 2))
-        kept = Kept(clusters.first_of_each(texts, order), np.ones(len(order)))
-        copies = kept.copies()[kept.of]
-        dropped = kept.dropped()
-        columns = {
-            VALUE: clusters.only(copies, dropped, pa.float64()),
-            BOUND: clusters.only(np.ones(len(order)), dropped, pa.float64()),
-            COPIES: clusters.only(copies, ~dropped, pa.int32()),
-        }
-        return clusters.verdicts(rows, kept, REASON, columns)
+        found = equal.copies(self, surveys, gone, means)
+        return equal.verdicts(found, surveys, gone, (REASON, COPIES))
+
+    def choose(self, task: Task, folder: Path) -> Task:
+        """The copies among one range of hashes."""
+        return equal.choose(task, folder)
+
+
+@dataclass(frozen=True)
+class Url:
+    """One document of each URL, whose form is normalised: see curate/dedup/urls.py.
+
+    `ignore` names parameters that make no other page: a name with a star behind it stands for all
+    that begin so. A document without a URL is nobody's duplicate. `keep`: see
+    curate/dedup/keeping.py. It stands before html.Extract too, which then has less to do, unless
+    `keep` is longest.
+
+    Columns: `duplicate_of`, the id of the document that stays, for those that go, and `url_copies`,
+    how many documents have the URL, for those that stay.
+    """
+
+    ignore: tuple[str, ...] = TRACKING
+    keep: Keep = "newest"
+
+    leaves_text: ClassVar = True
+    ignores_language: ClassVar = True
+
+    def __post_init__(self) -> None:
+        keeping.check(self.keep)
+        for name in self.ignore:
+            if not name.strip("*") or "*" in name[:-1]:
+                raise RecipeError(f"ignore: {name!r}; write a name, or its beginning and a star")
+
+    @property
+    def reads_text(self) -> bool:
+        """Whether the text must be there."""
+        return self.keep == "longest"
+
+    def survey(self, batch: Batch) -> pa.Table:
+        """The hash of every URL, and how much its document would stay."""
+        forms = urls.normalised(batch.column(URL), self.ignore)
+        keys = pa.array(digests(forms), pa.binary(16), mask=np.diff(forms.offsets) == 0)
+        return _table(batch, keys, self.keep)
+
+    def decide(self, surveys: list[Path], gone: list[Mask], means: Means) -> Iterator[pa.Table]:
+        """All but one of the documents with the same URL go."""
+        found = equal.copies(self, surveys, gone, means)
+        return equal.verdicts(found, surveys, gone, (URL_REASON, URL_COPIES))
+
+    def choose(self, task: Task, folder: Path) -> Task:
+        """The copies among one range of hashes."""
+        return equal.choose(task, folder)
+
+
+def _table(batch: Batch, keys: pa.Array, keep: Keep) -> pa.Table:
+    columns = {ID: batch.column(ID), KEY: keys, PREFERENCE: keeping.preference(batch, keep)}
+    return pa.table(columns)
 
 
 def digests(texts: View) -> list[bytes]:

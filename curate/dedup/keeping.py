@@ -61,7 +61,7 @@ def preference(batch: Batch, keep: Keep) -> pa.Array:
 
 
 def _numbers(batch: Batch, keep: Keep) -> Numbers:
-    if batch.num_rows == 0 or keep == "first":
+    if keep == "first":
         return np.zeros(batch.num_rows)
     if keep == "longest":
         return _filled(pc.binary_length(_column(batch, TEXT)).fill_null(0))

@@ -162,7 +162,7 @@ def test_a_pattern_without_wildcards_is_itself(name):
 def test_a_missing_column_is_named_with_those_there_are(keep, missing):
     with pytest.raises(RecipeError, match=f"'{missing}'.*there are id, language"):
         preference(batch(id=[b"1"], language=["en"]), keep)
-    assert len(preference(batch(id=pa.array([], pa.binary())), keep)) == 0
+    assert preference(batch(id=[b"1"]), "first").to_pylist() == [0.0]
 
 
 def test_a_column_of_text_is_no_preference():
@@ -174,3 +174,11 @@ def test_a_sliced_batch_prefers_its_own_rows():
     rows = batch(text=["a", "bb", "ccc"], date=["2024", None, "1970"])[1:]
     assert preference(rows, "longest").to_pylist() == [2.0, 3.0]
     assert preference(rows, "newest").to_pylist() == [NOTHING, 0.0]
+
+
+def test_a_batch_without_rows_has_no_numbers_but_its_columns_are_checked():
+    empty = batch(text=["a"], date=["2024"], source=["a"], score=[1])[:0]
+    for keep in ("longest", "first", "newest", {"highest": "score"}, {"sources": ("a",)}):
+        assert len(preference(empty, keep)) == 0
+    with pytest.raises(RecipeError, match="'scroe'"):
+        preference(empty, {"highest": "scroe"})
