@@ -14,8 +14,8 @@ import pyarrow.compute as pc
 
 from curate import schema
 from curate.column import Mask, Numbers, Positions
-from curate.dedup.clusters import DUPLICATE_OF
-from curate.dedup.exact import COPIES, Exact
+from curate.dedup.columns import DUPLICATE_OF
+from curate.dedup.exact import COPIES, URL_COPIES, Exact, Url
 from curate.dedup.minhash import CLUSTER, MinHash
 from curate.fates import Decision, Missing
 from curate.sketches import KEPT, Sketches, sketches
@@ -34,8 +34,9 @@ def copies(decision: Decision, index: int, place: int, survey: Any) -> Mask:
     run, fates = decision.run, decision.fates
     left, compared = fates.stage == NONE, run.reached >= place
     is_changed = bool((left != compared).any() or fates.undecided.any())
-    found = sketches(run, place) if is_changed else None
-    counts = {Exact: COPIES, MinHash: CLUSTER}.get(type(survey))
+    is_known = isinstance(survey, Exact | Url | MinHash)
+    found = sketches(run, place) if is_changed and is_known else None
+    counts = {Exact: COPIES, Url: URL_COPIES, MinHash: CLUSTER}.get(type(survey))
     if is_changed and counts:
         decision.stale.add(counts)
         decision.notes.append(
@@ -54,7 +55,9 @@ def copies(decision: Decision, index: int, place: int, survey: Any) -> Mask:
 
 def _monotone(survey: Any) -> bool:
     """Whether a copy stays one, whatever other documents are added."""
-    return isinstance(survey, Exact) or (isinstance(survey, MinHash) and survey.verify == "none")
+    return isinstance(survey, Exact | Url) or (
+        isinstance(survey, MinHash) and survey.verify == "none"
+    )
 
 
 class _Verdicts(NamedTuple):

@@ -17,7 +17,7 @@ import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
 from curate.column import Mask, Numbers, Positions
-from curate.dedup.clusters import fixed_width, only
+from curate.dedup.columns import fixed_width, only
 from curate.errors import RecipeError
 from curate.schema import BOUND, DROPPED_BY, ID, VALUE, Batch
 from curate.survey import Means

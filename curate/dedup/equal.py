@@ -15,7 +15,7 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from curate.column import Hashes, Mask, Numbers, Positions
-from curate.dedup.clusters import DUPLICATE_OF, binaries, fixed_width, only
+from curate.dedup.columns import DUPLICATE_OF, binaries, fixed_width, only
 from curate.dedup.keeping import PREFERENCE
 from curate.kernel import helper
 from curate.schema import BOUND, DROPPED_BY, ID, VALUE

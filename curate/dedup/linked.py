@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 
 from curate.column import Hashes, Mask, Positions
 from curate.dedup.buckets import Buckets, Documents, buckets, flatten, unite
-from curate.dedup.clusters import fixed_width
+from curate.dedup.columns import fixed_width
 from curate.errors import InputError
 from curate.survey import Task
 

@@ -14,7 +14,7 @@ from scipy.integrate import quad
 from curate.column import Hashes, Mask, Numbers, Offsets, Positions, view
 from curate.dedup import linked
 from curate.dedup.buckets import Documents
-from curate.dedup.clusters import DUPLICATE_OF, binaries, only
+from curate.dedup.columns import DUPLICATE_OF, binaries, only
 from curate.dedup.datasketch import signatures
 from curate.dedup.keeping import PREFERENCE, Keep, check, preference
 from curate.dedup.known import known, manifests, with_settings

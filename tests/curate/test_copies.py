@@ -101,7 +101,7 @@ def test_a_copy_that_comes_back_displaces_others(tmp_path):
     far = sequence(700, 960)
     twins = [sequence(0, 400), sequence(40, 430), sequence(80, 460)]
     documents(tmp_path, [*twins, far])
-    survey = "  - minhash.MinHash: {bands: 60, rows: 3, verify: 0.77}\n"
+    survey = "  - minhash.MinHash: {bands: 60, rows: 3, similarity: 0.77}\n"
     texts = [HEAD + words(5, high) + survey for high in (500, 395)]
     first, real = (done(tmp_path, name, text) for name, text in zip("ab", texts, strict=True))
     assert fates(first, texts[0])[1] == [None, "minhash.duplicate", None, None]
@@ -176,9 +176,9 @@ def pair(rng: random.Random) -> tuple[str, str]:
     """Two recipes that differ in bounds, with the same surveys."""
     survey = [
         *("  - exact.Exact\n", "  - exact.Exact: {normalise: words, keep: first}\n"),
-        *("  - minhash.MinHash\n", "  - minhash.MinHash: {bands: 30, rows: 3, verify: 0.6}\n"),
-        "  - minhash.MinHash: {bands: 20, rows: 4, verify: null, ngram: 3}\n",
-        "  - minhash.MinHash: {bands: 40, rows: 2, verify: 0.5, keep: first, ngram: 2}\n",
+        *("  - minhash.MinHash\n", "  - minhash.MinHash: {bands: 30, rows: 3, similarity: 0.6}\n"),
+        "  - minhash.MinHash: {bands: 20, rows: 4, verify: none, ngram: 3}\n",
+        "  - minhash.MinHash: {bands: 40, rows: 2, verify: sketch, similarity: 0.5, keep: first, ngram: 2}\n",
     ]
     bounds = [
         lambda: words(rng.choice([0, 9, 40, 55]), rng.choice([62, 66, 70, 99])),

@@ -340,7 +340,7 @@ def test_a_copy_stays_open_once_one_that_linked_it_is_gone(tmp_path):
         texts += [first, link, edited(link) + ["end"] * 10]
     lines = [json.dumps({"text": " ".join(words)}) for words in texts]
     (tmp_path / "in.jsonl").write_text("\n".join(lines))
-    linked = "  - minhash.MinHash: {bands: 20, rows: 4, verify: null}\n"
+    linked = "  - minhash.MinHash: {bands: 20, rows: 4, verify: none}\n"
     loose = HEAD + "  - filter: [gopher.word_count: {low: 10}]\n" + linked
     tight = loose.replace("low: 10", "low: 295")
     for name, text in (("a", loose), ("b", tight)):

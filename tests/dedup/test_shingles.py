@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from curate.column import View, frozen, view
 from curate.dedup import shingles
-from curate.dedup.clusters import similarity
+from curate.dedup.leaders import similarity
 from curate.dedup.shingles import CHECKS, NOTHING, PUNCTUATION, characters, folded, workspace
 
 JIT_OFF = os.environ.get("NUMBA_DISABLE_JIT") == "1"
