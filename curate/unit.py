@@ -6,6 +6,7 @@ other units, and it never publishes.
 
 import tempfile
 import time
+from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
@@ -20,6 +21,7 @@ import pyarrow.parquet as pq
 
 from curate import schema
 from curate.column import Numbers
+from curate.dedup.clusters import DUPLICATE_OF
 from curate.errors import CurateError, LawError, ModelError, RecipeError
 from curate.kernel import compiling
 from curate.ledger import Count, Spans, StageLedger
@@ -40,6 +42,10 @@ ROW_GROUP_BYTES = 8 << 20
 ROW_GROUP_ROWS = 4096
 EXCERPTS = 2  # kept per reason and unit, for the report
 EXCERPT_CHARACTERS = 400
+# More of duplicates, which are shown beside the document that stays: of a batch so many nearest to
+# the bound, of the largest groups and by identity, until the unit has enough.
+TELLING, DUPLICATE_EXCERPTS = 3, 24
+DUPLICATE_CHARACTERS = 2_000
 STAGE = "stage"
 BYTES = "bytes"
 EXCERPT = "excerpt"
@@ -250,18 +256,22 @@ class _Flow:
         self._dropped.append(without(record, schema.TEXT, schema.PAYLOAD, schema.CHARSET))
 
     def _excerpt(self, label: str, out: Batch) -> pa.Array:
-        """The beginning of the first few documents of each reason, scrubbed; null for the rest."""
+        """The beginning of a few documents of each reason, scrubbed; null for the rest."""
         excerpts: list[str | None] = [None] * out.num_rows
         if schema.TEXT not in out.schema.names:
             return pa.array(excerpts, pa.string())
+        telling = _telling_duplicates(out)
         for row, reason in enumerate(out.column(schema.DROPPED_BY).to_pylist()):
             taken = self._excerpts.get((label, reason), 0)
-            if taken < EXCERPTS:
+            if row in telling if telling else taken < EXCERPTS:
+                if taken >= DUPLICATE_EXCERPTS:
+                    continue
                 self._excerpts[label, reason] = taken + 1
                 # Scrubbed before it is cut: a cut could hide what makes an address an address.
                 # However much the scrubbing shortens, the end of what was scrubbed is not shown.
+                most = DUPLICATE_CHARACTERS if telling else EXCERPT_CHARACTERS
                 text = out.column(schema.TEXT)[row].as_py()[: 100 * EXCERPT_CHARACTERS]
-                excerpts[row] = scrub_text(text)[:EXCERPT_CHARACTERS]
+                excerpts[row] = scrub_text(text)[:most]
         return pa.array(excerpts, pa.string())
 
     def _write(self, batch: Batch) -> None:
@@ -416,6 +426,21 @@ def _array(column: pa.ChunkedArray) -> pa.Array:
 def _floats(column: pa.Array) -> Numbers:
     numbers: Numbers = column.cast(pa.float64()).to_numpy(zero_copy_only=False)
     return numbers
+
+
+def _telling_duplicates(out: Batch) -> set[int]:
+    """The rows of duplicates that tell most: the doubtful, those of large groups, and any."""
+    if DUPLICATE_OF not in out.schema.names:
+        return set()
+    others, ids = (out.column(name).to_pylist() for name in (DUPLICATE_OF, schema.ID))
+    rows = sorted((row for row, other in enumerate(others) if other), key=ids.__getitem__)
+    value, bound = (_floats(out.column(name)) for name in (schema.VALUE, schema.BOUND))
+    distance = np.nan_to_num(np.abs(value - bound), nan=np.inf)
+    first = {others[row]: row for row in reversed(rows)}
+    groups = Counter(others[row] for row in rows)
+    largest = sorted(groups, key=lambda other: (-groups[other], other))[:TELLING]
+    nearest = sorted(rows, key=distance.__getitem__)[:TELLING]
+    return {*nearest, *(first[other] for other in largest), *rows[:TELLING]}
 
 
 def _sizes(batch: Batch) -> pa.Array:
