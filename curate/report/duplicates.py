@@ -17,27 +17,28 @@ from curate.report.collect import EXCERPT, FEWEST_OF_A_HOST, NOT_SHOWN, host_of,
 from curate.report.facts import Cluster, Cuts, CutSample, Duplicates, Pair
 from curate.report.lineage import (
     DUPLICATE_OF,
+    SIMILARITY,
     Ids,
     batches,
-    duplicates,
     equal_stages,
     followed,
-    similarities,
+    pairs,
     some,
     standing,
 )
 from curate.report.marked import Marked, marked
 from curate.report.rules import BYTES, STAGE, numbers
-from curate.schema import BOUND, CUT_BY, DROPPED_BY, ID, TEXT, URL, VALUE
+from curate.schema import BOUND, CUT_BY, DROPPED_BY, ID, TEXT, URL
 from filters.pii import scrub_text
 
 # As much of a text as the excerpt of a duplicate has.
-PAIR_CHARACTERS = 2_000
+PAIR_CHARACTERS = 10_000
 CUT_CHARACTERS = 400
 LARGEST = 10
 # Hosts of a cluster are told apart up to here.
 MOST_HOSTS = 10_000
 
+COLUMNS = (ID, URL, BOUND, BYTES, EXCERPT)
 NEAR, LARGE, RANDOM = "near the bound", "of a large cluster", "by the smallest identity"
 
 Row = dict[str, Any]
@@ -54,7 +55,7 @@ def duplicates_of(folder: Path, samples: int = 3) -> list[Duplicates]:
     if not len(ids):
         return []
     reading = _Reading(ids, samples, equal_stages(folder))
-    for batch in duplicates(folder, ID, URL, STAGE, VALUE, BOUND, BYTES, EXCERPT):
+    for batch in pairs(folder, *COLUMNS):
         reading.add(batch)
     names = [stage["name"] for stage in read_ledger(folder / "ledger.json")["stages"]]
     told = [reading.stages[name] for name in names if name in reading.stages]
@@ -72,6 +73,7 @@ class _Stage:
 
     facts: Duplicates
     counts: Positions
+    bytes: Positions
     near: list[Candidate] = field(default_factory=list)
     random: list[Candidate] = field(default_factory=list)
     large: dict[int, Candidate] = field(default_factory=dict)
@@ -84,11 +86,12 @@ class _Stage:
         facts.kept = len(places)
         facts.linked = int((final[places] != places).sum())
         facts.lost = int((~stays[places]).sum())
-        facts.sizes.add(counts[places] + 1.0)
+        facts.sizes.add((counts[places] + 1).astype(np.float64))
         # Places are in the order of ids, which decide between equals.
-        order = np.argsort(-counts[places], kind="stable")
+        order = np.lexsort((-self.bytes[places], -counts[places]))
         self.largest = places[order[:LARGEST]].tolist()
-        self.counts = counts[self.largest]  # of the others nothing more is asked
+        # Of the others nothing more is asked.
+        self.counts, self.bytes = counts[self.largest], self.bytes[self.largest]
 
 
 @dataclass
@@ -102,35 +105,38 @@ class _Reading:
         """Count the duplicates of one batch."""
         for name in pc.unique(batch.column(STAGE)).to_pylist():
             rows = batch.filter(pc.equal(batch.column(STAGE), name))
-            empty = np.zeros(len(self.ids), np.int64)
-            stage = self.stages.setdefault(name, _Stage(Duplicates(name), empty))
-            facts = stage.facts
-            np.add.at(stage.counts, self.ids.find(rows.column(DUPLICATE_OF)), 1)
+            if name not in self.stages:
+                counts, sizes = np.zeros((2, len(self.ids)), np.int64)
+                self.stages[name] = _Stage(Duplicates(name), counts, sizes)
+            stage = self.stages[name]
+            facts, places = stage.facts, self.ids.find(rows.column(DUPLICATE_OF))
+            np.add.at(stage.counts, places, 1)
+            np.add.at(stage.bytes, places, pc.fill_null(rows.column(BYTES), 0).to_numpy())
             facts.documents += rows.num_rows
             facts.bytes += pc.sum(rows.column(BYTES)).as_py() or 0
             if name not in self.equal:
-                facts.similarity.add(similarities(rows, self.equal))
+                facts.similarity.add(numbers(rows.column(SIMILARITY).drop_null()))
                 bound = pc.max(rows.column(BOUND)).as_py()
                 facts.bound = facts.bound if bound is None else bound
             if self.samples:
                 self._choose(stage, rows)
 
     def _choose(self, stage: _Stage, rows: pa.RecordBatch) -> None:
-        rows = rows.append_column("similarity", pa.array(similarities(rows, self.equal)))
         shown = rows.filter(pc.is_valid(rows.column(EXCERPT))).to_pylist()
         distances = [(_distance(row), row[ID], row) for row in shown]
         known = [entry for entry in distances if not math.isnan(entry[0])]
+        known = known if stage.facts.stage not in self.equal else []
         stage.near = _smallest([*stage.near, *known], self.samples)
         anyone = [(0.0, row[ID], row) for row in shown]
         stage.random = _smallest([*stage.random, *anyone], 3 * self.samples)
 
 
 def _distance(row: Row) -> float:
-    """How far a duplicate is from not being one; NaN where its number is no similarity."""
-    bound = row[BOUND]
-    if bound is None or row["similarity"] != row[VALUE]:
+    """How far a duplicate is from not being one; NaN where nothing is known of it."""
+    if row[BOUND] is None or row[SIMILARITY] is None:
         return math.nan
-    return abs(row[VALUE] - bound)
+    distance: float = abs(row[SIMILARITY] - row[BOUND])
+    return distance
 
 
 def _smallest(entries: list[Candidate], count: int) -> list[Candidate]:
@@ -140,7 +146,7 @@ def _smallest(entries: list[Candidate], count: int) -> list[Candidate]:
 def _enter_clusters(folder: Path, ids: Ids, stages: list[_Stage], samples: int) -> None:
     """The largest clusters: a second look at their documents only."""
     found = {stage.facts.stage: [_Members() for _ in stage.largest] for stage in stages}
-    for batch in duplicates(folder, ID, URL, STAGE, VALUE, BOUND, BYTES, EXCERPT):
+    for batch in pairs(folder, *COLUMNS):
         places = ids.find(batch.column(DUPLICATE_OF))
         for stage in stages:
             mine = pc.equal(batch.column(STAGE), stage.facts.stage).to_numpy(False)
@@ -152,10 +158,12 @@ def _enter_clusters(folder: Path, ids: Ids, stages: list[_Stage], samples: int) 
     kept = _known(folder, wanted)
     for stage in stages:
         identities = _ids_at(ids, stage.largest)
-        entries = zip(identities, stage.counts.tolist(), found[stage.facts.stage], strict=True)
-        for identity, count, members in entries:
+        sizes = zip(stage.counts.tolist(), stage.bytes.tolist(), strict=True)
+        for identity, size, members in zip(
+            identities, sizes, found[stage.facts.stage], strict=True
+        ):
             url = kept.get(identity, {}).get(URL) or ""
-            stage.facts.largest.append(members.cluster(identity, url, count, samples))
+            stage.facts.largest.append(members.cluster(identity, url, size, samples))
             if samples and members.shown and len(stage.large) < samples:
                 stage.large[len(stage.large)] = members.shown
 
@@ -170,12 +178,10 @@ def _ids_at(ids: Ids, places: list[int]) -> list[bytes]:
 class _Members:
     """The documents of a cluster that went."""
 
-    bytes: int = 0
     hosts: Counter[str] = field(default_factory=Counter)
     shown: Candidate | None = None
 
     def add(self, rows: pa.RecordBatch) -> None:
-        self.bytes += pc.sum(rows.column(BYTES)).as_py() or 0
         for entry in pc.value_counts(pc.drop_null(host_of(rows.column(URL)))).to_pylist():
             if entry["values"] in self.hosts or len(self.hosts) < MOST_HOSTS:
                 self.hosts[entry["values"]] += entry["counts"]
@@ -184,7 +190,7 @@ class _Members:
         for smallest in _smallest([*([self.shown] if self.shown else []), *candidates], 1):
             self.shown = smallest
 
-    def cluster(self, identity: bytes, url: str, count: int, samples: int) -> Cluster:
+    def cluster(self, identity: bytes, url: str, size: tuple[int, int], samples: int) -> Cluster:
         """The facts about it, the one that stays included."""
         hosts = self.hosts.copy()
         hosts.update(pc.drop_null(host_of(pa.array([url], pa.string()))).to_pylist())
@@ -193,8 +199,8 @@ class _Members:
         return Cluster(
             id=identity.hex(),
             place=place(url) if samples else "",
-            size=count + 1,
-            bytes=self.bytes,
+            size=size[0] + 1,
+            bytes=size[1],
             hosts=len(hosts),
             host=scrub_text(most) if is_shown else "",
         )
@@ -255,7 +261,7 @@ def _pair(why: str, row: Row, others: dict[bytes, Row]) -> Pair:
         id=row[ID].hex(),
         place=place(row[URL] or ""),
         chosen=why,
-        similarity=row["similarity"],
+        similarity=math.nan if row[SIMILARITY] is None else row[SIMILARITY],
         of=(other[ID] if other else first).hex(),
         of_place=place(other[URL] or "") if other else "",
         fate=fate,
@@ -271,10 +277,12 @@ def _marked(row: Row, other: Row) -> Marked | None:
     if text is None:
         return None
     # Scrubbed before it is cut: a cut could hide what makes an address an address.
-    text = scrub_text(text[: 10 * PAIR_CHARACTERS])
-    is_cut = len(text) > PAIR_CHARACTERS or other[TEXT] is None
+    scrubbed = scrub_text(text[: 4 * PAIR_CHARACTERS])
+    whole = len(text) <= 4 * PAIR_CHARACTERS
+    end = PAIR_CHARACTERS if whole else min(PAIR_CHARACTERS, len(scrubbed) // 2)
+    is_cut = len(scrubbed) > end or other[TEXT] is None
     mine = scrub_text(row[EXCERPT])[:PAIR_CHARACTERS]
-    return marked(mine, text[:PAIR_CHARACTERS], row[BYTES] > len(mine.encode()), is_cut)
+    return marked(mine, scrubbed[:end], row[BYTES] > len(mine.encode()), is_cut)
 
 
 def cuts_of(folder: Path, samples: int = 3) -> list[Cuts]:

@@ -1,6 +1,7 @@
 """Which document stays for which, followed through the stages of a run: ids are held, no text."""
 
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -11,9 +12,9 @@ import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
 from curate.books import read_recipe
-from curate.column import Mask, Numbers, Positions
+from curate.column import Mask, Positions
 from curate.errors import ShardError
-from curate.report.rules import STAGE, numbers
+from curate.report.rules import STAGE
 from curate.schema import ID, URL, VALUE
 from curate.store import disk_errors
 
@@ -47,32 +48,38 @@ Halves = NDArray[np.uint64]
 
 def batches(folder: Path, kind: str, *columns: str) -> Iterator[pa.RecordBatch]:
     """These columns of a run's documents/, dropped/ or cut/; one that is missing is null."""
-    for file in _files(folder, kind):
-        there = [name for name in columns if name in file.schema_arrow.names]
-        for batch in file.iter_batches(ROWS, columns=there, use_threads=False):
-            yield _filled(batch, columns)
+    for path in _parts(folder, kind):
+        with _opened(path) as file:
+            there = [name for name in columns if name in file.schema_arrow.names]
+            for batch in file.iter_batches(ROWS, columns=there, use_threads=False):
+                yield _filled(batch, columns)
 
 
 def some(folder: Path, kind: str, ids: pa.Array, *columns: str) -> Iterator[pa.RecordBatch]:
     """These columns of a few documents: of all others only the ids are read."""
-    for file in _files(folder, kind):
-        there = [name for name in columns if name in file.schema_arrow.names]
-        for group in range(file.num_row_groups):
-            known = file.read_row_group(group, columns=[ID], use_threads=False).column(ID)
-            mine = pc.is_in(known, value_set=ids)
-            if pc.any(mine).as_py():
-                table = file.read_row_group(group, columns=there, use_threads=False)
-                for batch in table.filter(mine).to_batches():
-                    yield _filled(batch, columns)
+    for path in _parts(folder, kind):
+        with _opened(path) as file:
+            there = [name for name in columns if name in file.schema_arrow.names]
+            for group in range(file.num_row_groups):
+                known = file.read_row_group(group, columns=[ID], use_threads=False).column(ID)
+                mine = pc.is_in(known, value_set=ids)
+                if pc.any(mine).as_py():
+                    table = file.read_row_group(group, columns=there, use_threads=False)
+                    for batch in table.filter(mine).to_batches():
+                        yield _filled(batch, columns)
 
 
-def _files(folder: Path, kind: str) -> Iterator[pq.ParquetFile]:
-    for path in sorted((folder / kind).glob("*.parquet")):
-        try:
-            with pq.ParquetFile(path) as file:
-                yield file
-        except (pa.ArrowException, OSError) as error:
-            raise ShardError(f"{path}: cannot be read: {error}") from error
+def _parts(folder: Path, kind: str) -> list[Path]:
+    return sorted((folder / kind).glob("*.parquet"))
+
+
+@contextmanager
+def _opened(path: Path) -> Iterator[pq.ParquetFile]:
+    try:
+        with pq.ParquetFile(path) as file:
+            yield file
+    except (pa.ArrowException, OSError) as error:
+        raise ShardError(f"{path}: cannot be read: {error}") from error
 
 
 def _filled(batch: pa.RecordBatch, columns: tuple[str, ...]) -> pa.RecordBatch:
@@ -155,12 +162,18 @@ def equal_stages(folder: Path) -> frozenset[str]:
     return frozenset(one["name"] for one in stages if one.get("kind", "").endswith(EQUAL))
 
 
-def similarities(batch: pa.RecordBatch, equal: frozenset[str]) -> Numbers:
-    """How similar documents are to the one that stays; NaN where the stage says nothing of it."""
-    values = numbers(pc.fill_null(batch.column(VALUE).cast(pa.float64()), np.nan))
-    shares = np.where((values >= 0) & (values <= 1), values, np.nan)
-    same = pc.is_in(batch.column(STAGE), value_set=pa.array(sorted(equal), pa.string()))
-    return np.where(same.to_numpy(zero_copy_only=False), 1.0, shares)
+def pairs(folder: Path, *columns: str) -> Iterator[pa.RecordBatch]:
+    """The duplicates as above, and how similar each is to the one that stays.
+
+    SIMILARITY is null where a stage says nothing of it, and 1 where it drops equal texts only.
+    """
+    equal = pa.array(sorted(equal_stages(folder)), pa.string())
+    for batch in duplicates(folder, STAGE, VALUE, *columns):
+        values = batch.column(VALUE).cast(pa.float64())
+        is_share = pc.and_(pc.greater_equal(values, 0.0), pc.less_equal(values, 1.0))
+        similar = pc.if_else(is_share, values, pa.scalar(None, pa.float64()))
+        same = pc.is_in(batch.column(STAGE), value_set=equal)
+        yield batch.append_column(SIMILARITY, pc.if_else(same, 1.0, similar))
 
 
 def followed(folder: Path, ids: Ids) -> tuple[Positions, Mask]:
@@ -189,7 +202,7 @@ def write_pairs(folder: Path, path: Path) -> int:
     `final` is the document that holds the text in the end: null where that was dropped, too, for
     a reason of its own.
     """
-    ids, equal = standing(folder), equal_stages(folder)
+    ids = standing(folder)
     final, stays = followed(folder, ids)
     ends = ids.take(final, ~stays)
     rows = 0
@@ -200,20 +213,16 @@ def write_pairs(folder: Path, path: Path) -> int:
             for start in range(0, len(ids), MOST_URLS):
                 part = range(start, min(start + MOST_URLS, len(ids)))
                 urls = _urls(folder, ids, part)
-                for batch in duplicates(folder, ID, URL, STAGE, VALUE):
+                for batch in pairs(folder, ID, URL):
                     places = ids.find(batch.column(DUPLICATE_OF))
-                    similar = similarities(batch, equal)
-                    batch = batch.append_column(
-                        SIMILARITY, pa.array(similar, mask=np.isnan(similar))
-                    )
-                    pairs = _pairs(batch, places, part, urls, ends)
-                    writer.write_table(pairs)
-                    rows += pairs.num_rows
+                    table = _lines(batch, places, part, urls, ends)
+                    writer.write_table(table)
+                    rows += table.num_rows
         temporary.replace(path)
     return rows
 
 
-def _pairs(
+def _lines(
     batch: pa.RecordBatch, places: Positions, part: range, urls: pa.Array, ends: pa.Array
 ) -> pa.Table:
     """The rows of those documents whose other one is in this part."""

@@ -6,8 +6,10 @@ from difflib import SequenceMatcher
 
 # Comparing takes the product of both lengths at worst; two texts of so many words took up to .02 s.
 MOST_WORDS = 2_000
-# Of a longer stretch that both have, only so many words at each end are shown.
+# Of a longer stretch only so many words at each end are shown, and no more stretches behind so
+# many characters.
 AROUND = 24
+MOST_SHOWN = 2_000
 SAME, ONLY, GAP = "same", "only", "gap"
 
 # A character of a script that puts no spaces between words is a word.
@@ -17,7 +19,7 @@ _WORD = re.compile(rf"(?:[{_UNSPACED}]|[^\s{_UNSPACED}]+)\s*|\s+")
 
 @dataclass(frozen=True)
 class Piece:
-    """A stretch of a text: both have it (`same`), or this one only; a `gap` says what is left out."""
+    """A stretch of a text that both have, or this one only; a gap says how much is left out."""
 
     kind: str
     text: str
@@ -25,12 +27,13 @@ class Piece:
 
 @dataclass(frozen=True)
 class Marked:
-    """Two texts in pieces, and how many words only one of them has."""
+    """Two texts in pieces, how many words only one of them has, and what is not shown."""
 
     left: list[Piece]
     right: list[Piece]
     only_left: int
     only_right: int
+    more: int  # differences that are not shown
 
 
 def marked(left: str, right: str, left_is_cut: bool = False, right_is_cut: bool = False) -> Marked:
@@ -39,45 +42,48 @@ def marked(left: str, right: str, left_is_cut: bool = False, right_is_cut: bool 
     Words are compared up to MOST_WORDS of each text. Where one goes on when the other was cut,
     nobody knows whether they differ: that end is left out.
     """
-    words, others = (_WORD.findall(text.lstrip())[: MOST_WORDS + 1] for text in (left, right))
-    left_is_cut, right_is_cut = left_is_cut or _cut(words), right_is_cut or _cut(others)
+    words, left_is_cut = _words(left, left_is_cut)
+    others, right_is_cut = _words(right, right_is_cut)
     steps = SequenceMatcher(None, _bare(words), _bare(others)).get_opcodes()
     if steps and (steps[-1][0], left_is_cut, right_is_cut) in _OPEN:
         steps.pop()
     sides: tuple[list[Piece], list[Piece]] = ([], [])
-    only = [0, 0]
+    only_left, only_right, more, shown = 0, 0, 0, 0
     for step, start, end, first, last in steps:
-        for side, mine in enumerate((words[start:end], others[first:last])):
-            if step == "equal":
-                sides[side].extend(_shortened(mine))
-            elif mine:
-                sides[side].append(Piece(ONLY, "".join(mine)))
-                only[side] += len(mine)
-    return Marked(*sides, *only)
+        here = [_shortened(side, step) for side in (words[start:end], others[first:last])]
+        if step != "equal":
+            only_left, only_right = only_left + end - start, only_right + last - first
+            more += shown >= MOST_SHOWN
+        if shown < MOST_SHOWN:
+            shown += max(sum(len(piece.text) for piece in pieces) for pieces in here)
+            for side, pieces in zip(sides, here, strict=True):
+                side.extend(pieces)
+    return Marked(*sides, only_left, only_right, more)
 
 
 _OPEN = {("insert", True, False), ("insert", True, True), ("delete", False, True)}
 _OPEN |= {("delete", True, True)}
 
 
-def _cut(words: list[str]) -> bool:
-    if len(words) > MOST_WORDS:
-        words.pop()
-        return True
-    return False
+def _words(text: str, is_cut: bool) -> tuple[list[str], bool]:
+    """The first words, and whether there are more; a word that may be cut is none."""
+    words = _WORD.findall(text.lstrip())
+    is_cut = is_cut or len(words) > MOST_WORDS
+    return words[: min(MOST_WORDS, len(words) - 1)] if is_cut else words, is_cut
 
 
 def _bare(words: list[str]) -> list[str]:
     return [word.strip() for word in words]
 
 
-def _shortened(words: list[str]) -> list[Piece]:
-    """A stretch that both have, without its middle where it is long."""
+def _shortened(words: list[str], step: str) -> list[Piece]:
+    """A stretch of words without its middle where it is long."""
+    kind = SAME if step == "equal" else ONLY
     left_out = len(words) - 2 * AROUND
     if left_out < AROUND:
-        return [Piece(SAME, "".join(words))]
+        return [Piece(kind, "".join(words))] if words else []
     return [
-        Piece(SAME, "".join(words[:AROUND])),
-        Piece(GAP, f"{left_out:,} words"),
-        Piece(SAME, "".join(words[-AROUND:])),
+        Piece(kind, "".join(words[:AROUND])),
+        Piece(GAP, f"{left_out:,} {'of the same words' if kind == SAME else 'words'}"),
+        Piece(kind, "".join(words[-AROUND:])),
     ]

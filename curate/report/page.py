@@ -250,7 +250,7 @@ def _lengths(lengths: Sketch) -> dict[str, Any] | None:
 
 def cluster_rows(sketch: Sketch) -> list[dict[str, Any]]:
     """How many documents stand for how many others."""
-    rows = []
+    rows: list[dict[str, Any]] = []
     for low, high in CLUSTERS:
         within = (sketch.values >= low) & (sketch.values <= high)
         clusters = int(sketch.counts[within].sum())
