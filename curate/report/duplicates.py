@@ -32,7 +32,7 @@ from curate.schema import BOUND, CUT_BY, DROPPED_BY, ID, TEXT, URL
 from filters.pii import scrub_text
 
 # As much of a text as the excerpt of a duplicate has.
-PAIR_CHARACTERS = 10_000
+PAIR_CHARACTERS = 6_000
 CUT_CHARACTERS = 400
 LARGEST = 10
 # Hosts of a cluster are told apart up to here.
@@ -76,7 +76,7 @@ class _Stage:
     bytes: Positions
     near: list[Candidate] = field(default_factory=list)
     random: list[Candidate] = field(default_factory=list)
-    large: dict[int, Candidate] = field(default_factory=dict)
+    large: list[Candidate] = field(default_factory=list)
     largest: list[int] = field(default_factory=list)  # places of those that stand for most
 
     def finish(self, final: Positions, stays: Any) -> None:
@@ -165,7 +165,7 @@ def _enter_clusters(folder: Path, ids: Ids, stages: list[_Stage], samples: int) 
             url = kept.get(identity, {}).get(URL) or ""
             stage.facts.largest.append(members.cluster(identity, url, size, samples))
             if samples and members.shown and len(stage.large) < samples:
-                stage.large[len(stage.large)] = members.shown
+                stage.large.append(members.shown)
 
 
 def _ids_at(ids: Ids, places: list[int]) -> list[bytes]:
@@ -228,7 +228,7 @@ def _enter_pairs(folder: Path, stages: list[_Stage], samples: int) -> None:
 
 
 def _chosen(stage: _Stage, samples: int) -> list[tuple[str, Row]]:
-    groups = [(NEAR, stage.near), (LARGE, stage.large.values()), (RANDOM, stage.random)]
+    groups = [(NEAR, stage.near), (LARGE, stage.large), (RANDOM, stage.random)]
     taken: dict[bytes, tuple[str, Row]] = {}
     for why, entries in groups:
         rows = [row for _, identity, row in entries if identity not in taken]
@@ -257,6 +257,8 @@ def _pair(why: str, row: Row, others: dict[bytes, Row]) -> Pair:
         other = others[other[DUPLICATE_OF]]
     if other and other[DROPPED_BY]:
         fate = f"was dropped later: {other[DROPPED_BY]}"
+    if not other:
+        fate = "is none of this run's documents"
     return Pair(
         id=row[ID].hex(),
         place=place(row[URL] or ""),
@@ -277,8 +279,8 @@ def _marked(row: Row, other: Row) -> Marked | None:
     if text is None:
         return None
     # Scrubbed before it is cut: a cut could hide what makes an address an address.
-    scrubbed = scrub_text(text[: 4 * PAIR_CHARACTERS])
-    whole = len(text) <= 4 * PAIR_CHARACTERS
+    scrubbed = scrub_text(text[: 2 * PAIR_CHARACTERS])
+    whole = len(text) <= 2 * PAIR_CHARACTERS
     end = PAIR_CHARACTERS if whole else min(PAIR_CHARACTERS, len(scrubbed) // 2)
     is_cut = len(scrubbed) > end or other[TEXT] is None
     mine = scrub_text(row[EXCERPT])[:PAIR_CHARACTERS]

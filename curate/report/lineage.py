@@ -90,9 +90,13 @@ def _filled(batch: pa.RecordBatch, columns: tuple[str, ...]) -> pa.RecordBatch:
     return batch
 
 
-def duplicates(folder: Path, *columns: str) -> Iterator[pa.RecordBatch]:
-    """The documents that another one stays for, with these columns."""
-    for batch in batches(folder, "dropped", DUPLICATE_OF, *columns):
+def duplicates(
+    folder: Path, *columns: str, ids: pa.Array | None = None
+) -> Iterator[pa.RecordBatch]:
+    """The documents that another one stays for, or those with these ids, with these columns."""
+    names = (DUPLICATE_OF, *columns)
+    found = batches(folder, "dropped", *names)
+    for batch in found if ids is None else some(folder, "dropped", ids, *names):
         valid = pc.is_valid(batch.column(DUPLICATE_OF))
         if pc.any(valid).as_py():
             yield batch.filter(valid)
@@ -162,13 +166,13 @@ def equal_stages(folder: Path) -> frozenset[str]:
     return frozenset(one["name"] for one in stages if one.get("kind", "").endswith(EQUAL))
 
 
-def pairs(folder: Path, *columns: str) -> Iterator[pa.RecordBatch]:
-    """The duplicates as above, and how similar each is to the one that stays.
+def pairs(folder: Path, *columns: str, ids: pa.Array | None = None) -> Iterator[pa.RecordBatch]:
+    """The duplicates as above, or these of them, and how similar each is to the one that stays.
 
     SIMILARITY is null where a stage says nothing of it, and 1 where it drops equal texts only.
     """
     equal = pa.array(sorted(equal_stages(folder)), pa.string())
-    for batch in duplicates(folder, STAGE, VALUE, *columns):
+    for batch in duplicates(folder, STAGE, VALUE, *columns, ids=ids):
         values = batch.column(VALUE).cast(pa.float64())
         is_share = pc.and_(pc.greater_equal(values, 0.0), pc.less_equal(values, 1.0))
         similar = pc.if_else(is_share, values, pa.scalar(None, pa.float64()))
@@ -177,7 +181,10 @@ def pairs(folder: Path, *columns: str) -> Iterator[pa.RecordBatch]:
 
 
 def followed(folder: Path, ids: Ids) -> tuple[Positions, Mask]:
-    """Of each document that stands for others: the one that does in the end, and if it stays."""
+    """Of each document that stands for others: the one that does in the end, and if it stays.
+
+    One that no stage of this run has dropped stays, be it in this run or in an earlier one.
+    """
     following = np.full(len(ids), STAYS, np.int64)
     for batch in batches(folder, "dropped", ID, DUPLICATE_OF):
         places = ids.find(batch.column(ID))
@@ -186,14 +193,10 @@ def followed(folder: Path, ids: Ids) -> tuple[Positions, Mask]:
         other = ids.find(of)
         # Null is a verdict without another document; its bytes say nothing.
         following[places[here]] = np.where(of.is_valid().to_numpy(False), other, GONE)
-    there = np.zeros(len(ids), np.bool_)
-    for batch in batches(folder, "documents", ID):
-        places = ids.find(batch.column(ID))
-        there[places[places >= 0]] = True
     final = np.where(following >= 0, following, np.arange(len(ids)))
     for _ in range(ROUNDS):
         final = final[final]
-    return final, there[final]
+    return final, following[final] == STAYS
 
 
 def write_pairs(folder: Path, path: Path) -> int:
@@ -202,6 +205,7 @@ def write_pairs(folder: Path, path: Path) -> int:
     `final` is the document that holds the text in the end: null where that was dropped, too, for
     a reason of its own.
     """
+    read_recipe(folder / "recipe.json")  # or this is no run
     ids = standing(folder)
     final, stays = followed(folder, ids)
     ends = ids.take(final, ~stays)
