@@ -260,21 +260,19 @@ class _Flow:
         excerpts: list[str | None] = [None] * out.num_rows
         if schema.TEXT not in out.schema.names:
             return pa.array(excerpts, pa.string())
-        telling = _telling_duplicates(out)
+        most = _duplicate_characters(out)
         for row, reason in enumerate(out.column(schema.DROPPED_BY).to_pylist()):
             taken = self._excerpts.get((label, reason), 0)
-            if row in telling if telling else taken < EXCERPTS:
-                if taken >= DUPLICATE_EXCERPTS:
-                    continue
+            characters = most.get(row, EXCERPT_CHARACTERS)
+            if characters and taken < (DUPLICATE_EXCERPTS if row in most else EXCERPTS):
                 self._excerpts[label, reason] = taken + 1
                 # Scrubbed before it is cut: a cut could hide what makes an address an address.
                 # However much the scrubbing shortens, the end of what was scrubbed is not shown.
-                most = DUPLICATE_CHARACTERS if telling else EXCERPT_CHARACTERS
-                read = 2 * most if telling else 100 * most  # .1 s for 40,000 characters
+                read = 2 * characters if row in most else 100 * characters
                 text = out.column(schema.TEXT)[row].as_py()
                 scrubbed = scrub_text(text[:read])
-                whole = len(text) <= read
-                excerpts[row] = scrubbed[: most if whole else min(most, len(scrubbed) // 2)]
+                end = len(scrubbed) if len(text) <= read else len(scrubbed) // 2
+                excerpts[row] = scrubbed[: min(characters, end)]
         return pa.array(excerpts, pa.string())
 
     def _write(self, batch: Batch) -> None:
@@ -431,19 +429,20 @@ def _floats(column: pa.Array) -> Numbers:
     return numbers
 
 
-def _telling_duplicates(out: Batch) -> set[int]:
-    """The rows of duplicates that tell most: the doubtful, those of large groups, and any."""
+def _duplicate_characters(out: Batch) -> dict[int, int]:
+    """How much to keep of duplicates: much of the doubtful, of large groups and of a few others."""
     if DUPLICATE_OF not in out.schema.names:
-        return set()
+        return {}
     others, ids = (out.column(name).to_pylist() for name in (DUPLICATE_OF, schema.ID))
     rows = sorted((row for row, other in enumerate(others) if other), key=ids.__getitem__)
     value, bound = (_floats(out.column(name)) for name in (schema.VALUE, schema.BOUND))
     distance = np.nan_to_num(np.abs(value - bound), nan=np.inf)
-    first = {others[row]: row for row in reversed(rows)}
+    nearest = sorted(rows, key=distance.__getitem__)[:TELLING]
     groups = Counter(others[row] for row in rows)
     largest = sorted(groups, key=lambda other: (-groups[other], other))[:TELLING]
-    nearest = sorted(rows, key=distance.__getitem__)[:TELLING]
-    return {*nearest, *(first[other] for other in largest), *rows[:TELLING]}
+    first = {others[row]: row for row in reversed(rows)}
+    telling = {*nearest, *(first[other] for other in largest), *rows[:TELLING]}
+    return {row: DUPLICATE_CHARACTERS if row in telling else 0 for row in rows}
 
 
 def _sizes(batch: Batch) -> pa.Array:

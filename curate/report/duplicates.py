@@ -18,6 +18,7 @@ from curate.report.facts import Cluster, Cuts, CutSample, Duplicates, Pair
 from curate.report.lineage import (
     DUPLICATE_OF,
     SIMILARITY,
+    SPANS,
     Ids,
     batches,
     equal_stages,
@@ -291,7 +292,12 @@ def cuts_of(folder: Path, samples: int = 3) -> list[Cuts]:
     """What each stage of a run cut out of documents that stay, in the order of stages."""
     told = {
         (stage["name"], reason): Cuts(
-            stage["name"], reason, **cut, entered=stage["entered"]["bytes"]
+            stage=stage["name"],
+            reason=reason,
+            documents=cut["documents"],
+            bytes=cut["bytes"],
+            spans=cut[SPANS],
+            entered=stage["entered"]["bytes"],
         )
         for stage in read_ledger(folder / "ledger.json")["stages"]
         for reason, cut in stage.get("cut", {}).items()
@@ -303,7 +309,7 @@ def cuts_of(folder: Path, samples: int = 3) -> list[Cuts]:
 
 def _enter_cut_samples(folder: Path, told: dict[tuple[str, str], Cuts], samples: int) -> None:
     chosen: dict[tuple[str, str], list[Candidate]] = {key: [] for key in told}
-    for batch in batches(folder, "cut", ID, URL, STAGE, CUT_BY, BYTES, "spans", EXCERPT):
+    for batch in batches(folder, "cut", ID, URL, STAGE, CUT_BY, BYTES, SPANS, EXCERPT):
         for row in batch.filter(pc.is_valid(batch.column(EXCERPT))).to_pylist():
             key = (row[STAGE], row[CUT_BY])
             if key in chosen and not row[CUT_BY].startswith(NOT_SHOWN):
@@ -319,7 +325,7 @@ def _cut_sample(row: Row, kept: Row) -> CutSample:
         id=row[ID].hex(),
         place=place(row[URL] or ""),
         bytes=row[BYTES],
-        spans=row["spans"],
+        spans=row[SPANS],
         text=scrub_text(row[EXCERPT])[:CUT_CHARACTERS],
         left=left[:CUT_CHARACTERS] + ("…" if len(left) > CUT_CHARACTERS else ""),
     )

@@ -12,9 +12,9 @@ import pyarrow.parquet as pq
 
 from curate.books import read_ledger, read_recipe
 from curate.errors import InputError, ShardError
-from curate.report.lineage import DUPLICATE_OF, SIMILARITY, duplicates, pairs
-from curate.report.rules import STAGE, bounds_of
-from curate.schema import BOUND, DROPPED_BY, ID, LANGUAGE, QUARANTINED, TEXT, URL, VALUE
+from curate.report.lineage import DUPLICATE_OF, SIMILARITY, SPANS, duplicates, pairs, some
+from curate.report.rules import BYTES, STAGE, bounds_of
+from curate.schema import BOUND, CUT_BY, DROPPED_BY, ID, LANGUAGE, QUARANTINED, TEXT, URL, VALUE
 from tokenizer.shards import load_offsets
 
 KEPT, DROPPED, FAULTY, NOT_REACHED = "kept", "dropped", "quarantined", "not reached"
@@ -74,6 +74,16 @@ class Other:
 
 
 @dataclass(frozen=True)
+class CutOut:
+    """What a stage cut out of the document's text."""
+
+    stage: str
+    reason: str
+    bytes: int
+    spans: int
+
+
+@dataclass(frozen=True)
 class Journey:
     """All that is known of one document, without its text."""
 
@@ -83,6 +93,7 @@ class Journey:
     personal: dict[str, int] = field(default_factory=dict)  # replaced, by kind
     text: Place | None = None  # row and bytes
     tokens: Place | None = None
+    cuts: tuple[CutOut, ...] = ()
     others: tuple[Other, ...] = ()  # that stays in its place, the one that stays for that, ...
     copies: int = 0  # documents that it stands for
     some_copies: tuple[str, ...] = ()  # the first of their ids
@@ -135,10 +146,18 @@ def explain(folder: Path, identity: str) -> Journey:
         personal=personal,
         text=Place(_name(folder, found.file), found.row, size or 0) if kept else None,
         tokens=_tokens(folder, values[ID]) if kept else None,
+        cuts=tuple(_cuts(folder, values[ID])),
         others=tuple(_others(folder, values)),
         copies=len(copies),
         some_copies=tuple(sorted(one.hex() for one in copies[:MOST_NAMED].to_pylist())),
     )
+
+
+def _cuts(folder: Path, identity: bytes) -> Iterator[CutOut]:
+    ids = pa.array([identity], pa.binary(16))
+    for batch in some(folder, "cut", ids, STAGE, CUT_BY, BYTES, SPANS):
+        for row in batch.to_pylist():
+            yield CutOut(row[STAGE], row[CUT_BY], row[BYTES], row[SPANS])
 
 
 def _others(folder: Path, values: dict[str, Any]) -> Iterator[Other]:

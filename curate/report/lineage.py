@@ -20,6 +20,7 @@ from curate.store import disk_errors
 
 DUPLICATE_OF = "duplicate_of"
 SIMILARITY = "similarity"
+SPANS = "spans"  # stretches that were cut out of a document
 STAYS, GONE = -1, -2  # of a document that stands for others: stays to the end, dropped otherwise
 
 ROWS = 1 << 16  # of a batch

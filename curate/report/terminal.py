@@ -134,10 +134,16 @@ def _bounds(low: float, high: float) -> str:
 
 
 def _alike(told: Journey) -> list[RenderableType]:
-    """Who stays in its place, and for whom it stays."""
-    lines: list[RenderableType] = []
-    for other in told.others:
-        text = Text("\nin its place: " if not lines else "for which stays: ")
+    """What was cut out of it, who stays in its place, and for whom it stays."""
+    lines: list[RenderableType] = [
+        Text(
+            f"cut out: {cut.bytes:,} bytes, stretches: {cut.spans:,} "
+            f"({shown(cut.stage)}: {shown(cut.reason)})"
+        )
+        for cut in told.cuts
+    ]
+    for i, other in enumerate(told.others):
+        text = Text("for which stays: " if i else "\nin its place: ")
         text.append(shown(other.id), "bold")
         similar = "" if other.similarity is None else f", similarity {short(other.similarity)}"
         text.append(f" {plain(other.url).plain} ({shown(other.stage)}{similar})")

@@ -187,6 +187,22 @@ def test_one_that_stays_tells_what_it_stands_for(alike, table):
     assert longer.copies == 2  # one of them by way of the other
 
 
+def test_the_order_of_files_and_the_size_of_batches_change_nothing(alike, tmp_path):
+    for name in ("ledger.json", "recipe.json"):
+        (tmp_path / name).write_bytes((alike / name).read_bytes())
+    for kind in ("documents", "dropped"):
+        (tmp_path / kind).mkdir()
+        for file in (alike / kind).glob("*.parquet"):
+            table = pq.read_table(file)
+            for row in range(table.num_rows):
+                part = tmp_path / kind / f"part-{999 - row:05d}-{file.name}"
+                pq.write_table(table.slice(row, 1), part)
+    write_report(tmp_path, times=False)
+    write_report(alike, times=False)
+    assert duplicates.duplicates_of(tmp_path)[1].pairs == duplicates.duplicates_of(alike)[1].pairs
+    assert (tmp_path / "report.html").read_text() == (alike / "report.html").read_text()
+
+
 def test_without_duplicates_nothing_is_lost_and_that_is_said(tmp_path):
     output = a_run(tmp_path, {f"https://a.example/{i}": text(i) for i in range(5)})
     assert duplicates.duplicates_of(output) == []
@@ -326,6 +342,16 @@ def test_cuts_are_told_with_samples_and_the_funnel_has_their_bytes(alike, tmp_pa
     assert "<del>&lt;script&gt;alert(1)&lt;/script&gt; Subscribe now" in html
     assert "1.5 kB" in html
     assert "Subscribe" not in write_report(run, samples=0).read_text()
+    text = printed(journey(run, sample.id))
+    assert "cut out: 750 bytes, stretches: 2 (minhash.MinHash: lines.repeated)" in text
+
+
+def test_cuts_that_no_run_writes_are_told_so(alike, tmp_path):
+    ledger = json.loads((alike / "ledger.json").read_text())
+    ledger["stages"][2]["cut"] = {"lines.repeated": {"documents": 1}}
+    (tmp_path / "ledger.json").write_text(json.dumps(ledger))
+    with pytest.raises(ShardError, match=r"stages\.2\.cut\.lines\.repeated\.bytes"):
+        duplicates.cuts_of(tmp_path)
 
 
 def test_a_run_without_cuts_has_no_word_of_them(alike):
