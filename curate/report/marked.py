@@ -67,7 +67,7 @@ _OPEN |= {("delete", True, True)}
 
 def _words(text: str, is_cut: bool) -> tuple[list[str], bool]:
     """The first words, and whether there are more; a word that may be cut is none."""
-    words = _WORD.findall(text.lstrip())
+    words = _WORD.findall(text.strip())
     is_cut = is_cut or len(words) > MOST_WORDS
     return words[: min(MOST_WORDS, len(words) - 1)] if is_cut else words, is_cut
 

@@ -90,7 +90,7 @@ def test_no_two_texts_take_long(words):
 def test_the_pieces_of_a_side_are_its_text(left, right):
     told = marked.marked("".join(left), "".join(right))
     for pieces, text in ((told.left, left), (told.right, right)):
-        assert "".join(piece.text for piece in pieces) == "".join(text).lstrip()
+        assert "".join(piece.text for piece in pieces) == "".join(text).strip()
 
 
 @given(TEXTS)
