@@ -18,12 +18,19 @@ class _Count(BaseModel):
     identity: Annotated[str, Field(pattern="^[0-9a-f]{32}$")]
 
 
+class _Cut(BaseModel):
+    documents: Whole
+    bytes: Whole
+    spans: Whole
+
+
 class _Stage(BaseModel):
     name: str
     entered: _Count
     kept: _Count
     dropped: dict[str, _Count]
     quarantined: dict[str, _Count]
+    cut: dict[str, _Cut] = {}
 
 
 class _Spans(BaseModel):

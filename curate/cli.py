@@ -185,8 +185,18 @@ def dedup_command(  # noqa: PLR0913  # a command's options are its arguments
 def report_command(
     folder: Folder,
     samples: Annotated[int, typer.Option(min=0, help="Samples for each reason.")] = 3,
+    duplicates: Annotated[
+        Path | None, typer.Option(help="Where a table of all duplicates goes, as Parquet.")
+    ] = None,
 ) -> None:
-    """Write one self-contained page about a run, and print it in short."""
+    """Write one self-contained page about a run, and print it in short.
+
+    With --duplicates only a table of what went for what: ids, URLs, similarity, and which document
+    has the text in the end.
+    """
+    if duplicates:
+        print(f"{report.write_pairs(folder, duplicates):,} duplicates: {duplicates}")
+        return
     page = report.write_report(folder, samples=samples)
     show(report.summary(folder))
     print(page)

@@ -6,6 +6,7 @@ other units, and it never publishes.
 
 import tempfile
 import time
+from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
@@ -21,6 +22,7 @@ import pyarrow.parquet as pq
 from curate import schema
 from curate.column import Numbers
 from curate.cuts import stretches, without_cuts
+from curate.dedup.columns import DUPLICATE_OF
 from curate.dedup.known import kept_rows
 from curate.errors import CurateError, LawError, ModelError, RecipeError
 from curate.kernel import compiling
@@ -42,6 +44,10 @@ ROW_GROUP_BYTES = 8 << 20
 ROW_GROUP_ROWS = 4096
 EXCERPTS = 2  # kept per reason and unit, for the report
 EXCERPT_CHARACTERS = 400
+# More of duplicates, which are shown beside the document that stays: of a batch so many nearest to
+# the bound, of the largest groups and by identity, until the unit has enough.
+TELLING, DUPLICATE_EXCERPTS = 4, 12
+DUPLICATE_CHARACTERS = 6_000
 STAGE = "stage"
 BYTES = "bytes"
 EXCERPT = "excerpt"
@@ -328,18 +334,23 @@ class _Flow:
         self._dropped.append(without(record, schema.TEXT, schema.PAYLOAD, schema.CHARSET))
 
     def _excerpt(self, label: str, out: Batch) -> pa.Array:
-        """The beginning of the first few documents of each reason, scrubbed; null for the rest."""
+        """The beginning of a few documents of each reason, scrubbed; null for the rest."""
         excerpts: list[str | None] = [None] * out.num_rows
         if schema.TEXT not in out.schema.names:
             return pa.array(excerpts, pa.string())
+        most = _duplicate_characters(out)
         for row, reason in enumerate(out.column(schema.DROPPED_BY).to_pylist()):
             taken = self._excerpts.get((label, reason), 0)
-            if taken < EXCERPTS:
+            characters = most.get(row, EXCERPT_CHARACTERS)
+            if characters and taken < (DUPLICATE_EXCERPTS if row in most else EXCERPTS):
                 self._excerpts[label, reason] = taken + 1
                 # Scrubbed before it is cut: a cut could hide what makes an address an address.
                 # However much the scrubbing shortens, the end of what was scrubbed is not shown.
-                text = out.column(schema.TEXT)[row].as_py()[: 100 * EXCERPT_CHARACTERS]
-                excerpts[row] = scrub_text(text)[:EXCERPT_CHARACTERS]
+                read = 2 * characters if row in most else 100 * characters
+                text = out.column(schema.TEXT)[row].as_py()
+                scrubbed = scrub_text(text[:read])
+                end = len(scrubbed) if len(text) <= read else len(scrubbed) // 2
+                excerpts[row] = scrubbed[: min(characters, end)]
         return pa.array(excerpts, pa.string())
 
     def _write(self, batch: Batch) -> None:
@@ -516,6 +527,22 @@ def _array(column: pa.ChunkedArray) -> pa.Array:
 def _floats(column: pa.Array) -> Numbers:
     numbers: Numbers = column.cast(pa.float64()).to_numpy(zero_copy_only=False)
     return numbers
+
+
+def _duplicate_characters(out: Batch) -> dict[int, int]:
+    """How much to keep of duplicates: much of the doubtful, of large groups and of a few others."""
+    if DUPLICATE_OF not in out.schema.names:
+        return {}
+    others, ids = (out.column(name).to_pylist() for name in (DUPLICATE_OF, schema.ID))
+    rows = sorted((row for row, other in enumerate(others) if other), key=ids.__getitem__)
+    value, bound = (_floats(out.column(name)) for name in (schema.VALUE, schema.BOUND))
+    distance = np.nan_to_num(np.abs(value - bound), nan=np.inf)
+    nearest = sorted(rows, key=distance.__getitem__)[:TELLING]
+    groups = Counter(others[row] for row in rows)
+    largest = sorted(groups, key=lambda other: (-groups[other], other))[:TELLING]
+    first = {others[row]: row for row in reversed(rows)}
+    telling = {*nearest, *(first[other] for other in largest), *rows[:TELLING]}
+    return {row: DUPLICATE_CHARACTERS if row in telling else 0 for row in rows}
 
 
 def _sizes(batch: Batch) -> pa.Array:

@@ -248,8 +248,12 @@ class _Reading:
 
 
 def _with_hosts(table: pa.Table) -> pa.Table:
-    hosts = pc.struct_field(pc.extract_regex(table.column(URL), _HOST), "host")
-    return pa.table({"host": pc.utf8_lower(hosts)})
+    return pa.table({"host": host_of(table.column(URL))})
+
+
+def host_of(urls: Any) -> Any:
+    """The hosts of a column of URLs, null where there is none."""
+    return pc.utf8_lower(pc.struct_field(pc.extract_regex(urls, _HOST), "host"))
 
 
 def _forget_the_rare(tallies: dict[str, Tally]) -> None:

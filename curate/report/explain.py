@@ -12,11 +12,13 @@ import pyarrow.parquet as pq
 
 from curate.books import read_ledger, read_recipe
 from curate.errors import InputError, ShardError
-from curate.report.rules import STAGE, bounds_of
-from curate.schema import BOUND, DROPPED_BY, ID, LANGUAGE, QUARANTINED, TEXT, URL, VALUE
+from curate.report.lineage import DUPLICATE_OF, SIMILARITY, SPANS, duplicates, pairs, some
+from curate.report.rules import BYTES, STAGE, bounds_of
+from curate.schema import BOUND, CUT_BY, DROPPED_BY, ID, LANGUAGE, QUARANTINED, TEXT, URL, VALUE
 from tokenizer.shards import load_offsets
 
 KEPT, DROPPED, FAULTY, NOT_REACHED = "kept", "dropped", "quarantined", "not reached"
+ALIKE, ELSEWHERE = "duplicate", "not in this run"
 ID_DIGITS = 32
 MOST_NAMED = 5
 
@@ -61,6 +63,27 @@ class Place:
 
 
 @dataclass(frozen=True)
+class Other:
+    """A document that stays in the place of another one."""
+
+    id: str
+    url: str  # empty where it is not known
+    stage: str  # that found them alike
+    similarity: float | None
+    fate: str  # kept, duplicate, a reason why it was dropped, or that this run does not have it
+
+
+@dataclass(frozen=True)
+class CutOut:
+    """What a stage cut out of the document's text."""
+
+    stage: str
+    reason: str
+    bytes: int
+    spans: int
+
+
+@dataclass(frozen=True)
 class Journey:
     """All that is known of one document, without its text."""
 
@@ -70,6 +93,10 @@ class Journey:
     personal: dict[str, int] = field(default_factory=dict)  # replaced, by kind
     text: Place | None = None  # row and bytes
     tokens: Place | None = None
+    cuts: tuple[CutOut, ...] = ()
+    others: tuple[Other, ...] = ()  # that stays in its place, the one that stays for that, ...
+    copies: int = 0  # documents that it stands for
+    some_copies: tuple[str, ...] = ()  # the first of their ids
 
 
 @dataclass(frozen=True)
@@ -101,7 +128,7 @@ def explain(folder: Path, identity: str) -> Journey:
     aside = {
         ID,
         STAGE,
-        *(DROPPED_BY, VALUE, BOUND, QUARANTINED),
+        *(DROPPED_BY, VALUE, BOUND, QUARANTINED, DUPLICATE_OF),
         "excerpt",
         "bytes",
         "content_type",
@@ -111,6 +138,7 @@ def explain(folder: Path, identity: str) -> Journey:
         for name, value in values.items()
         if name not in aside and "." not in name and not name.startswith("pii_")
     }
+    copies = _copies(folder, values[ID])
     return Journey(
         id=values[ID].hex(),
         facts={name: value for name, value in facts.items() if value not in (None, "")},
@@ -118,7 +146,49 @@ def explain(folder: Path, identity: str) -> Journey:
         personal=personal,
         text=Place(_name(folder, found.file), found.row, size or 0) if kept else None,
         tokens=_tokens(folder, values[ID]) if kept else None,
+        cuts=tuple(_cuts(folder, values[ID])),
+        others=tuple(_others(folder, values)),
+        copies=len(copies),
+        some_copies=tuple(sorted(one.hex() for one in copies[:MOST_NAMED].to_pylist())),
     )
+
+
+def _cuts(folder: Path, identity: bytes) -> Iterator[CutOut]:
+    ids = pa.array([identity], pa.binary(16))
+    for batch in some(folder, "cut", ids, STAGE, CUT_BY, BYTES, SPANS):
+        for row in batch.to_pylist():
+            yield CutOut(row[STAGE], row[CUT_BY], row[BYTES], row[SPANS])
+
+
+def _others(folder: Path, values: dict[str, Any]) -> Iterator[Other]:
+    """Who stays for this document, for that one, and so on to the one that has the text."""
+    seen = {values[ID]}
+    while (identity := values.get(DUPLICATE_OF)) and identity not in seen:
+        seen.add(identity)
+        found = next(_matches(folder, identity.hex()), None)
+        ids = pa.array([values[ID]], pa.binary(16))
+        pair = next(pairs(folder, ID, ids=ids)).to_pylist()[0]
+        values = found.values if found else {ID: identity}
+        fate = KEPT if found else ELSEWHERE
+        if found and values.get(DROPPED_BY):
+            fate = ALIKE if values.get(DUPLICATE_OF) else values[DROPPED_BY]
+        url = values.get(URL) or ""
+        yield Other(identity.hex(), url, pair[STAGE], pair[SIMILARITY], fate)
+
+
+def _copies(folder: Path, identity: bytes) -> pa.Array:
+    """The ids of all documents that this one stands for, also through others, in their order."""
+    found = new = pa.array([identity], pa.binary(16))
+    while len(new):
+        alike = [
+            batch.column(ID).filter(pc.is_in(batch.column(DUPLICATE_OF), value_set=new))
+            for batch in duplicates(folder, ID)
+        ]
+        new = pa.chunked_array(alike, pa.binary(16)).combine_chunks()
+        new = new.filter(pc.invert(pc.is_in(new, value_set=found)))
+        found = pa.concat_arrays([found, new])
+    copies = found[1:].cast(pa.binary())
+    return copies.take(pc.array_sort_indices(copies))
 
 
 def _one(folder: Path, identity: str) -> _Found:

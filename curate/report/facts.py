@@ -6,6 +6,7 @@ from typing import Any
 
 from curate.bounds import Bounds
 from curate.ledger import Count, Spans, StageLedger
+from curate.report.marked import Marked
 from curate.report.sketch import Sketch
 
 
@@ -137,6 +138,74 @@ class Sample:
     text: str
 
 
+@dataclass(frozen=True)
+class Pair:
+    """A document that went and the one that stays in its place, to look at: scrubbed and cut."""
+
+    id: str
+    place: str
+    chosen: str  # why this pair is shown
+    similarity: float
+    of: str
+    of_place: str
+    fate: str  # of the one that stays, where it does not stay to the end
+    texts: Marked | None  # None where the other text is not there
+
+
+@dataclass(frozen=True)
+class Cluster:
+    """A document that stays and what it stands for."""
+
+    id: str
+    place: str
+    size: int  # itself included
+    bytes: int  # of those that went
+    hosts: int
+    host: str  # of most of them; empty where it is not shown
+
+
+@dataclass
+class Duplicates:
+    """What one stage did about documents that are alike."""
+
+    stage: str
+    documents: int = 0
+    bytes: int = 0
+    kept: int = 0  # documents that they went into
+    linked: int = 0  # of these: dropped later as a duplicate of yet another one
+    lost: int = 0  # of these: dropped later for another reason
+    bound: float = math.nan
+    similarity: Sketch = field(default_factory=Sketch)
+    sizes: Sketch = field(default_factory=Sketch)
+    largest: list[Cluster] = field(default_factory=list)
+    pairs: list[Pair] = field(default_factory=list)
+
+
+@dataclass(frozen=True)
+class CutSample:
+    """What was cut out of a document, and how the document begins now: scrubbed and cut."""
+
+    id: str
+    place: str
+    bytes: int
+    spans: int
+    text: str
+    left: str  # empty where the document is not there any more
+
+
+@dataclass
+class Cuts:
+    """What one stage took out of documents that stay, for one reason."""
+
+    stage: str
+    reason: str
+    documents: int
+    bytes: int
+    spans: int
+    entered: int  # bytes that reached the stage
+    samples: list[CutSample] = field(default_factory=list)
+
+
 @dataclass
 class Report:
     """All that a page about a run shows."""
@@ -151,6 +220,8 @@ class Report:
     hosts: list[Tally] = field(default_factory=list)
     lengths: Sketch = field(default_factory=Sketch)
     clusters: dict[str, Sketch] = field(default_factory=dict)
+    duplicates: list[Duplicates] = field(default_factory=list)
+    cuts: list[Cuts] = field(default_factory=list)
     finds: list[Finds] = field(default_factory=list)
     samples: list[Sample] = field(default_factory=list)
     losses: list[tuple[int, float]] = field(default_factory=list)

@@ -8,6 +8,7 @@ own style and script by their hashes forbids everything else.
 import base64
 import hashlib
 import math
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +17,9 @@ from markupsafe import Markup
 
 from curate.report import charts
 from curate.report.collect import collect
-from curate.report.facts import Report, SignalFacts, Source
+from curate.report.duplicates import PAIR_CHARACTERS, cuts_of, duplicates_of
+from curate.report.facts import Duplicates, Report, SignalFacts, Source
+from curate.report.marked import MOST_WORDS
 from curate.report.sketch import Sketch
 from curate.store import write_atomic
 
@@ -24,7 +27,12 @@ HERE = Path(__file__).parent
 PAGE = "report.html"
 QUANTILES = (0.0, 0.01, 0.05, 0.25, 0.5, 0.75, 0.95, 0.99, 1.0)
 KEEPING = (0.99, 0.95, 0.9, 0.8, 0.7, 0.5)
-CLUSTERS = ((1, 1), (2, 2), (3, 3), (4, 5), (6, 10), (11, 100), (101, 1000), (1001, math.inf))
+CLUSTERS = (
+    (1, 1),
+    (2, 2),
+    *((2**i + 1, 2 ** (i + 1)) for i in range(1, 20)),
+    (2**20 + 1, math.inf),
+)
 MOST_ROWS = 40
 
 # Characters that would change how their neighbours are read, or not be seen at all.
@@ -38,7 +46,10 @@ _ESCAPES = {code: f"\\u{code:04x}" for code in _UNSEEN} | {0x0A: "\n", 0x09: " "
 def write_report(folder: Path, samples: int = 3, times: bool = True) -> Path:
     """Write the page about a run into its folder; the same bytes for the same run."""
     path = folder / PAGE
-    write_atomic(path, page(collect(folder, samples, times), samples).encode())
+    report = collect(folder, samples, times)
+    report.duplicates = duplicates_of(folder, samples)
+    report.cuts = cuts_of(folder, samples)
+    write_atomic(path, page(report, samples).encode())
     return path
 
 
@@ -54,6 +65,10 @@ def page(report: Report, samples: int) -> str:
         signals=_by_stage(report.signals),
         lengths=_lengths(report.lengths),
         clusters={what: cluster_rows(sketch) for what, sketch in report.clusters.items()},
+        duplicates=[duplicate_card(facts) for facts in report.duplicates],
+        cuts=report.cuts,
+        cut_bytes=cut_bytes(report),
+        compared=(PAIR_CHARACTERS, MOST_WORDS),
         sources=damaged_first(report.sources)[:MOST_ROWS],
         losses=charts.curve(report.losses, 880.0, 220.0),
         times=times(report),
@@ -235,7 +250,7 @@ def _lengths(lengths: Sketch) -> dict[str, Any] | None:
 
 def cluster_rows(sketch: Sketch) -> list[dict[str, Any]]:
     """How many documents stand for how many others."""
-    rows = []
+    rows: list[dict[str, Any]] = []
     for low, high in CLUSTERS:
         within = (sketch.values >= low) & (sketch.values <= high)
         clusters = int(sketch.counts[within].sum())
@@ -244,7 +259,31 @@ def cluster_rows(sketch: Sketch) -> list[dict[str, Any]]:
             documents = int((sketch.counts * sketch.values)[within].sum())
             label = label if math.isfinite(high) else f"over {low - 1:,}"
             rows.append({"label": label, "clusters": clusters, "documents": documents})
-    return rows
+    most = math.log1p(max((row["clusters"] for row in rows), default=1))
+    return [{**row, "height": math.log1p(row["clusters"]) / most} for row in rows]
+
+
+def duplicate_card(facts: Duplicates) -> dict[str, Any]:
+    """A stage that drops duplicates, with its charts."""
+    card = None
+    if facts.similarity.total:
+        # What a rule drops above its upper bound is what goes here from the bound on.
+        bound = math.inf if math.isnan(facts.bound) else facts.bound
+        similar = SignalFacts(
+            "similarity", "", "", "", -math.inf, bound, dropped_here=facts.similarity
+        )
+        card = signal_card(similar)
+        bounds = [replace(edge, label=f"≥ {charts.short(bound)}") for edge in card["chart"].bounds]
+        card["chart"] = replace(card["chart"], bounds=bounds)
+    return {"facts": facts, "sizes": cluster_rows(facts.sizes), "similarity": card}
+
+
+def cut_bytes(report: Report) -> dict[str, int]:
+    """Bytes that each stage cut out of documents that stay."""
+    bytes_of: dict[str, int] = {}
+    for cuts in report.cuts:
+        bytes_of[cuts.stage] = bytes_of.get(cuts.stage, 0) + cuts.bytes
+    return bytes_of
 
 
 def damaged_first(sources: list[Source]) -> list[Source]:

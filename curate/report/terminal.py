@@ -11,7 +11,7 @@ from rich.text import Text
 from curate.progress import line
 from curate.report.charts import short
 from curate.report.collect import collect
-from curate.report.explain import DROPPED, FAULTY, KEPT, Journey, Step, explain
+from curate.report.explain import DROPPED, ELSEWHERE, FAULTY, KEPT, Journey, Step, explain
 from curate.report.facts import Report
 from curate.report.page import shown, size
 
@@ -29,7 +29,7 @@ def summary(folder: Path) -> RenderableType:
 def journey(folder: Path, identity: str) -> RenderableType:
     """What happened to one document, step by step."""
     told = explain(folder, identity)
-    return Group(_facts(told), Text(), _steps(told), *_places(told))
+    return Group(_facts(told), Text(), _steps(told), *_places(told), *_alike(told))
 
 
 def _headline(report: Report) -> Text:
@@ -131,6 +131,34 @@ def _bounds(low: float, high: float) -> str:
     if math.isinf(high):
         return f"≥ {short(low)}"
     return f"≤ {short(high)}" if math.isinf(low) else f"{short(low)} to {short(high)}"
+
+
+def _alike(told: Journey) -> list[RenderableType]:
+    """What was cut out of it, who stays in its place, and for whom it stays."""
+    lines: list[RenderableType] = [
+        Text(
+            f"cut out: {cut.bytes:,} bytes, stretches: {cut.spans:,} "
+            f"({shown(cut.stage)}: {shown(cut.reason)})"
+        )
+        for cut in told.cuts
+    ]
+    for i, other in enumerate(told.others):
+        text = Text("for which stays: " if i else "\nin its place: ")
+        text.append(shown(other.id), "bold")
+        similar = "" if other.similarity is None else f", similarity {short(other.similarity)}"
+        text.append(f" {plain(other.url).plain} ({shown(other.stage)}{similar})")
+        lines.append(text)
+    if told.others:
+        last = told.others[-1]
+        where = f"in {last.id}" if last.fate == KEPT else f"nowhere: {shown(last.fate)}"
+        where = f"in {last.id}, {ELSEWHERE}" if last.fate == ELSEWHERE else where
+        lines.append(Text(f"its text: {where}"))
+    if told.copies:
+        more = ", ..." if told.copies > len(told.some_copies) else ""
+        what = "document" if told.copies == 1 else "documents"
+        ids = ", ".join(told.some_copies)
+        lines.append(Text(f"\nstands for {told.copies:,} more {what}: {ids}{more}"))
+    return lines
 
 
 def _places(told: Journey) -> list[RenderableType]:

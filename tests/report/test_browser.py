@@ -168,6 +168,26 @@ def test_the_page_is_no_wider_than_its_window(browser, width):
     assert browser.value("document.documentElement.scrollWidth") <= width
 
 
+@pytest.mark.parametrize(("width", "is_beside"), [(360, False), (1280, True)])
+def test_pairs_lie_side_by_side_where_there_is_room(browser, width, is_beside):
+    browser.call(
+        "Emulation.setDeviceMetricsOverride",
+        width=width,
+        height=900,
+        deviceScaleFactor=1,
+        mobile=False,
+    )
+    sides = "[...document.querySelector('#duplicates .two').children]"
+    left, right = browser.value(f"{sides}.map(e => e.getBoundingClientRect().x)")
+    assert (left < right) == is_beside
+
+
+def test_words_that_differ_are_told_apart_without_colour(browser):
+    line = "getComputedStyle(document.querySelector('#duplicates {}')).textDecorationLine"
+    assert browser.value(line.format("del")) == "line-through"
+    assert browser.value(line.format("ins")) == "underline"
+
+
 @pytest.mark.parametrize("scheme", ["light", "dark"])
 def test_text_has_enough_contrast(browser, scheme):
     """WCAG AA: 4.5 to 1 for text against the ground and the cards."""
@@ -177,11 +197,13 @@ def test_text_has_enough_contrast(browser, scheme):
     style = "getComputedStyle(document.documentElement).getPropertyValue"
     colours = {
         name: browser.value(f"{style}('--{name}').trim()")
-        for name in ("ground", "card", "ink", "soft", "accent")
+        for name in ("ground", "card", "ink", "soft", "accent", "here-soft", "kept-soft")
     }
     for text in ("ink", "soft", "accent"):
         for ground in ("ground", "card"):
             assert contrast(colours[text], colours[ground]) >= 4.5, (text, ground)
+    for marked in ("here-soft", "kept-soft"):
+        assert contrast(colours["ink"], colours[marked]) >= 4.5, marked
 
 
 def contrast(one: str, other: str) -> float:

@@ -60,7 +60,7 @@ def test_no_element_can_act_or_fetch(hostile_page):
     allowed += (
         "section table caption thead tbody tr th td svg path rect circle text g title strong em "
     )
-    allowed += "span "
+    allowed += "span h5 del ins "
     allowed += "code article input details summary blockquote pre footer script"
     for tag, attributes in Skeleton(hostile_page).tags:
         assert tag in allowed.split()
