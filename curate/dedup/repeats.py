@@ -36,7 +36,7 @@ STAYS, GOES, FIRST_STAYS = 0, 1, 2  # what becomes of a key in a shard
 # Bytes that sorting needs for a key: itself twice, its order, where and how often it is there.
 COST = 64
 _ROWS = 1024  # documents of a survey in memory at a time
-_DTYPES = {"keys": "<u8", "counts": "<u4", "rows": "<u4", "ids": ">u8"}
+_DTYPES = {"keys": "<u8", "counts": "<u4", "rows": "<u4", "ids": "<u8"}
 
 
 class Rule(NamedTuple):
@@ -108,7 +108,8 @@ def spread(survey: Path, gone: Mask, memory: int, documents: bool, folder: Path)
 def _ranked(survey: Path, folder: Path) -> tuple[Positions, Positions]:
     """The shard's rows in the order of their ids, and the place of each in it; ids are written."""
     pieces = [fixed_width(batch.column(ID), ">u8", 2) for batch in _batches(survey, ID)]
-    ids = np.concatenate([np.empty((0, 2), ">u8"), *pieces])
+    # As numbers of this machine: what is concatenated may be, whatever the pieces were.
+    ids = np.concatenate([np.empty((0, 2), "<u8"), *pieces]).astype("<u8", copy=False)
     ids.tofile(folder / "ids")
     order = np.lexsort((ids[:, 1], ids[:, 0]))
     rank = np.empty(len(order), np.int64)
