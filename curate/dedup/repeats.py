@@ -307,6 +307,19 @@ def take(units: Units, marks: Bytes, min_words: int, taken: Taken) -> None:
         taken.offsets[row + 1] = count
 
 
+def taken_out(units: Units, marks: Bytes, min_words: int) -> Taken:
+    """What goes from documents whose units are marked, where so many words are left."""
+    rows = len(units.sizes)
+    taken = Taken(
+        np.zeros(rows, np.int32),
+        np.zeros(rows, np.int32),
+        np.empty(2 * len(marks), np.int32),
+        np.zeros(rows + 1, np.int32),
+    )
+    take(units, marks, min_words, taken)
+    return taken._replace(cuts=taken.cuts[: taken.offsets[-1]])
+
+
 class Cutter:
     """What a shard loses, some documents after others in the shard's order."""
 
@@ -325,15 +338,7 @@ class Cutter:
         places[keys == NO_KEY] = -1
         marks = np.zeros(len(keys), np.uint8)
         mark(units, places, self.verdicts, span, marks)
-        rows = len(units.sizes)
-        taken = Taken(
-            np.zeros(rows, np.int32),
-            np.zeros(rows, np.int32),
-            np.empty(2 * len(keys), np.int32),
-            np.zeros(rows + 1, np.int32),
-        )
-        take(units, marks, min_words, taken)
-        return taken._replace(cuts=taken.cuts[: taken.offsets[-1]])
+        return taken_out(units, marks, min_words)
 
 
 def shard_verdicts(judged: list[Path], shard: int) -> Bytes:
