@@ -31,7 +31,7 @@ from curate.dedup.clusters import fixed_width
 from curate.dedup.repeats import Taken, Units, taken_out
 from curate.dedup.segments import UNITS, Rules, segments
 from curate.errors import RecipeError
-from curate.hashing import SEED, hash_bytes, join, mix
+from curate.hashing import hash_bytes, mix
 from curate.index import WordPlaces
 from curate.kernel import borrowing, helper
 from curate.schema import BOUND, CUT_BY, CUTS, DROPPED_BY, ID, TEXT, VALUE, Batch
@@ -47,6 +47,7 @@ RATE = "bloom_false_positives"
 NGRAMS = "ngrams"  # in a survey
 
 _1, _6, _63 = np.uint64(1), np.uint64(6), np.uint64(63)
+_BASE = np.uint64(0x9E3779B97F4A7C15)
 _LN2 = math.log(2)
 _MOST_HASHES = 64
 _ROWS = 1024  # documents in memory at a time
@@ -92,6 +93,7 @@ class Shingling(NamedTuple):
     threshold: float
     lines: bool  # may go
     documents: bool  # may go
+    power: np.uint64  # of _BASE, which takes a word out of the polynomial
 
 
 def shape_for(ngrams: int, rate: float) -> Shape:
@@ -149,20 +151,6 @@ def insert(filter: Filter, ngram: np.uint64) -> None:
         filter.filled[0] += (word >> (bit & _63)) & _1 == 0
         words[bit >> _6] = word | (_1 << (bit & _63))
         at = np.uint64(at + step)
-
-
-@borrowing
-def _contained(filter: Filter, ngrams: Hashes, first: int, last: int) -> int:
-    count = 0
-    for place in range(first, last):
-        count += contains(filter, ngrams[place])
-    return count
-
-
-@borrowing
-def _inserted(filter: Filter, ngrams: Hashes, first: int, last: int) -> None:
-    for place in range(first, last):
-        insert(filter, ngrams[place])
 
 
 @helper
@@ -224,6 +212,7 @@ class Space(NamedTuple):
 
     words: Hashes
     grams: Hashes
+    seen: Bytes  # of each n-gram, whether it was in the filter
     ends: Offsets  # of each unit's n-grams
 
 
@@ -258,17 +247,18 @@ def _write_grams(
 ) -> int:
     """Write the hashes of the n-grams from one word to another; return where they end."""
     first, count = place[0], place[1] - place[0]
-    space = sieve.space
+    hashes, shingling = sieve.space.words, sieve.shingling
+    size = min(shingling.ngram, count) if count >= shingling.min_ngram else count + 1
+    rolled = np.uint64(0)  # a polynomial of the hashes of the last `size` words
     for word in range(count):
         hashed = hash_bytes(text, words.starts[first + word], words.ends[first + word])
-        space.words[word] = hashed
-    size = min(sieve.shingling.ngram, count)
-    for gram in range(_gram_count(count, sieve.shingling)):
-        hashed = SEED
-        for word in range(gram, gram + size):
-            hashed = join(hashed, space.words[word])
-        space.grams[at] = hashed
-        at += 1
+        hashes[word] = hashed
+        rolled = np.uint64(rolled * _BASE + hashed)
+        if word >= size:
+            rolled = np.uint64(rolled - hashes[word - size] * shingling.power)
+        if word >= size - 1:
+            sieve.space.grams[at] = mix(rolled)
+            at += 1
     return at
 
 
@@ -287,6 +277,25 @@ def _write_all_grams(pieces: Pieces, row: int, sieve: Sieve) -> int:
 
 
 @borrowing
+def _look(filter: Filter, space: Space, first: int, last: int) -> int:
+    """How many n-grams are in the filter; what was there is there still."""
+    count = 0
+    for place in range(first, last):
+        if space.seen[place] == 0:
+            space.seen[place] = contains(filter, space.grams[place])
+        count += int(space.seen[place])
+    return count
+
+
+@borrowing
+def _put_in(filter: Filter, space: Space, first: int, last: int) -> None:
+    """Put in the n-grams that are not in the filter."""
+    for place in range(first, last):
+        if space.seen[place] == 0:
+            insert(filter, space.grams[place])
+
+
+@borrowing
 def _sift_units(units: Units, row: int, sieve: Sieve, marks: Bytes) -> None:
     """Mark the units of which enough n-grams were seen; put those of the others in."""
     filter, shingling, space = sieve
@@ -294,11 +303,11 @@ def _sift_units(units: Units, row: int, sieve: Sieve, marks: Bytes) -> None:
     for unit in range(units.offsets[row], units.offsets[row + 1]):
         end = space.ends[unit - units.offsets[row]]
         # All are looked for before one is put in: a unit is no copy of itself.
-        seen = _contained(filter, space.grams, begin, end) if shingling.lines else 0
+        seen = _look(filter, space, begin, end) if shingling.lines else 0
         if shingling.lines and end > begin and seen / (end - begin) >= shingling.threshold:
             marks[unit] = 1
         else:
-            _inserted(filter, space.grams, begin, end)
+            _put_in(filter, space, begin, end)
         begin = end
 
 
@@ -313,7 +322,8 @@ def sift(pieces: Pieces, gone: Mask, sieve: Sieve, marks: Bytes, found: Found) -
             continue
         count = _write_all_grams(pieces, row, sieve)
         # Before any of its units is put in: a document that repeats itself is no copy.
-        seen = _contained(filter, space.grams, 0, count)
+        space.seen[:count] = 0
+        seen = _look(filter, space, 0, count)
         found.grams[row], found.seen[row] = count, seen
         if shingling.documents and count > 0 and seen / count >= shingling.threshold:
             found.drops[row] = 1
@@ -403,7 +413,8 @@ class Bloom:
 
     def _shingling(self) -> Shingling:
         lines, documents = self.remove != "document", self.remove != "paragraph"
-        return Shingling(self.ngram, self.min_ngram, self.threshold, lines, documents)
+        power = np.uint64(pow(int(_BASE), self.ngram, 2**64))
+        return Shingling(self.ngram, self.min_ngram, self.threshold, lines, documents, power)
 
     def _pieces(self, texts: View) -> Pieces:
         rows = len(texts.offsets) - 1
@@ -433,7 +444,10 @@ class Bloom:
         longest = int(np.diff(pieces.words.offsets).max(initial=0))
         lines = int(np.diff(units.offsets).max(initial=0))
         space = Space(
-            np.empty(longest, np.uint64), np.empty(longest, np.uint64), np.empty(lines, np.int32)
+            np.empty(longest, np.uint64),
+            np.empty(longest, np.uint64),
+            np.empty(longest, np.uint8),
+            np.empty(lines, np.int32),
         )
         found = Found(
             np.zeros(rows, np.int32),
