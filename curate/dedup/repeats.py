@@ -36,7 +36,15 @@ STAYS, GOES, FIRST_STAYS = 0, 1, 2  # what becomes of a key in a shard
 # Bytes that sorting needs for a key: itself twice, its order, where and how often it is there.
 COST = 64
 _ROWS = 1024  # documents of a survey in memory at a time
-_DTYPES = {"keys": "<u8", "counts": "<u4", "rows": "<u4", "ids": "<u8"}
+_DTYPES = {
+    "keys": "<u8",
+    "counts": "<u4",
+    "rows": "<u4",
+    "firsts": "<u4",
+    "ids": "<u8",
+    "checks": "<u8",
+}
+_LOW = np.int64(0xFFFFFFFF)
 
 
 class Rule(NamedTuple):
@@ -45,6 +53,7 @@ class Rule(NamedTuple):
     copies: int  # those that occur at least so often
     keeps_first: bool  # but not the occurrence in the document with the smallest id
     documents: bool  # an occurrence is a document with the key, however often it is there
+    checks: int = 0  # how many numbers are compared with the first
 
 
 def parts_of(entries: int, memory: int) -> int:
@@ -95,18 +104,18 @@ def spread(survey: Path, gone: Mask, memory: int, documents: bool, folder: Path)
     parts = parts_of(_key_count(survey), memory)
     found = 0
     for part in range(parts):
-        keys, rows = _within(survey, gone, bounds(part, parts))
-        distinct = _distinct(keys, rows, rank, documents)
+        keys, rows, places = _within(survey, gone, bounds(part, parts))
+        distinct = _distinct(keys, rows, rank[rows] << 32 | places, documents)
         found += len(distinct[0])
-        columns = (*distinct[:2], by_id[distinct[2]])
-        for name, column in zip(("keys", "counts", "rows"), columns, strict=True):
+        columns = (*distinct[:2], by_id[distinct[2] >> 32], distinct[2] & _LOW)
+        for name, column in zip(("keys", "counts", "rows", "firsts"), columns, strict=True):
             with (folder / name).open("ab") as file:
                 column.astype(_DTYPES[name], copy=False).tofile(file)
     return found
 
 
 def _ranked(survey: Path, folder: Path) -> tuple[Positions, Positions]:
-    """The shard's rows in the order of their ids, and the place of each in it; ids are written."""
+    """The shard's rows in the order of their ids, and the rank of each; ids are written."""
     pieces = [fixed_width(batch.column(ID), ">u8", 2) for batch in _batches(survey, ID)]
     # As numbers of this machine: what is concatenated may be, whatever the pieces were.
     ids = np.concatenate([np.empty((0, 2), "<u8"), *pieces]).astype("<u8", copy=False)
@@ -119,34 +128,36 @@ def _ranked(survey: Path, folder: Path) -> tuple[Positions, Positions]:
 
 def _within(
     survey: Path, gone: Mask, bounds: tuple[np.uint64, np.uint64]
-) -> tuple[Hashes, Positions]:
-    """The keys of documents that are left, within bounds, and the row of each."""
+) -> tuple[Hashes, Positions, Positions]:
+    """The keys of documents that are left, within bounds; the row and the place of each."""
     low, high = bounds
-    keys, rows = [np.empty(0, np.uint64)], [np.empty(0, np.int64)]
-    first = 0
+    keys, rows, places = [np.empty(0, np.uint64)], [np.empty(0, np.int64)], [np.empty(0, np.int64)]
+    first = begin = 0
     for batch in _batches(survey, KEYS):
         own, offsets = lists(batch, KEYS)
-        place = np.repeat(np.arange(first, first + batch.num_rows), np.diff(offsets))
-        chosen = (own != NO_KEY) & (own >= low) & (own <= high) & ~gone[place]
+        row = np.repeat(np.arange(first, first + batch.num_rows), np.diff(offsets))
+        chosen = np.flatnonzero((own != NO_KEY) & (own >= low) & (own <= high) & ~gone[row])
         keys.append(own[chosen])
-        rows.append(place[chosen])
-        first += batch.num_rows
-    return np.concatenate(keys), np.concatenate(rows)
+        rows.append(row[chosen])
+        places.append(chosen + begin)
+        first, begin = first + batch.num_rows, begin + len(own)
+    return np.concatenate(keys), np.concatenate(rows), np.concatenate(places)
 
 
 def _distinct(
-    keys: Hashes, rows: Positions, rank: Positions, documents: bool
+    keys: Hashes, rows: Positions, ranks: Positions, documents: bool
 ) -> tuple[Hashes, Positions, Positions]:
-    """Each key once, how often it is there, and the rank of the first document that has it."""
+    """Each key once, how often it is there, and the smallest rank that it has."""
     order = np.argsort(keys, kind="stable")
-    keys, rows = keys[order], rows[order]
+    keys = keys[order]
     starts = np.flatnonzero(opens(keys))
     if len(starts) == 0:
-        return keys, rows, rows
+        return keys, rows, ranks
     counted = np.ones(len(keys), np.int64)
     if documents:
+        rows = rows[order]
         counted[1:] = (rows[1:] != rows[:-1]) | (keys[1:] != keys[:-1])
-    firsts = np.minimum.reduceat(rank[rows], starts)
+    firsts = np.minimum.reduceat(ranks[order], starts)
     return keys[starts], np.add.reduceat(counted, starts), firsts
 
 
@@ -160,12 +171,37 @@ def opens(keys: Hashes | Positions) -> Mask:
 # From the keys of all shards to what becomes of them
 
 
-def judge(shards: list[Path], part: int, parts: int, rule: Rule, folder: Path) -> None:
-    """Write what becomes of the keys of a part, shard after shard, and where each shard begins."""
-    low, high = bounds(part, parts)
+class _Entries(NamedTuple):
+    """The keys of a part of the hashes, shard after shard."""
+
+    shards: list[Path]
+    spans: list[tuple[int, int]]  # where they lie in each shard
+    offsets: Positions  # where those of each shard begin here
+    order: Positions  # by key
+    starts: Positions  # where in that order another key begins
+
+    def gathered(self, entries: Positions, *names: str, width: int = 1) -> NDArray[Any]:
+        """For some entries what an array of their shards has for what the arrays before point at.
+
+        The first name is that of an array with a number for each key.
+        """
+        shard = np.searchsorted(self.offsets, entries, "right") - 1
+        by_shard = np.argsort(shard, kind="stable")
+        ends = np.searchsorted(shard[by_shard], np.arange(len(self.shards) + 1))
+        out = np.empty((len(entries), width), np.uint64)
+        for i in np.unique(shard).tolist():
+            own = by_shard[ends[i] : ends[i + 1]]
+            found = entries[own] - self.offsets[i] + self.spans[i][0]
+            for name in names[:-1]:
+                found = stored(self.shards[i], name)[found]
+            out[own] = stored(self.shards[i], names[-1]).reshape(-1, width)[found]
+        return out
+
+
+def _entries(shards: list[Path], low: np.uint64, high: np.uint64) -> tuple[_Entries, Positions]:
+    """The entries of a part, and how often each key is there."""
     spans = [_span(stored(shard, "keys"), low, high) for shard in shards]
-    sizes = np.array([0, *(last - first for first, last in spans)], np.int64)
-    offsets = np.cumsum(sizes)
+    offsets = np.cumsum(np.array([0, *(last - first for first, last in spans)], np.int64))
     keys = np.empty(offsets[-1], np.uint64)
     counts = np.empty(offsets[-1], np.uint32)
     for i, (shard, (first, last)) in enumerate(zip(shards, spans, strict=True)):
@@ -173,44 +209,47 @@ def judge(shards: list[Path], part: int, parts: int, rule: Rule, folder: Path) -
         counts[offsets[i] : offsets[i + 1]] = stored(shard, "counts")[first:last]
     order = np.argsort(keys, kind="stable")
     starts = np.flatnonzero(opens(keys[order]))
-    del keys
+    repeated = starts
+    if len(starts):
+        repeated = np.add.reduceat(counts[order], starts, dtype=np.int64)
+    return _Entries(shards, spans, offsets, order, starts), repeated
+
+
+def judge(shards: list[Path], part: int, parts: int, rule: Rule, folder: Path) -> None:
+    """Write what becomes of the keys of a part, shard after shard, and where each shard begins."""
+    entries, repeated = _entries(shards, *bounds(part, parts))
+    order, starts = entries.order, entries.starts
     sizes = np.diff(starts, append=len(order))
-    repeated = np.add.reduceat(counts[order], starts, dtype=np.int64) if len(starts) else starts
-    goes = np.repeat(repeated >= rule.copies, sizes)
+    goes = repeated >= rule.copies
     verdicts = np.zeros(len(order), np.uint8)
-    verdicts[order[goes]] = GOES
+    verdicts[order[np.repeat(goes, sizes)]] = GOES
     if rule.keeps_first:
-        verdicts[order[starts[(repeated >= rule.copies) & (sizes == 1)]]] = FIRST_STAYS
-        shared = np.flatnonzero(goes & np.repeat(sizes > 1, sizes))
-        group = np.repeat(np.arange(len(sizes)), sizes)[shared]
-        verdicts[_first_of_each(order[shared], group, shards, (spans, offsets))] = FIRST_STAYS
+        firsts = _first_of_each(entries, sizes, goes)
+        verdicts[firsts] = FIRST_STAYS
+        if rule.checks:
+            # A row of checks for each entry that may go, those of the first.
+            of = np.empty(len(order), np.int64)
+            of[order[np.repeat(goes, sizes)]] = np.repeat(np.arange(len(firsts)), sizes[goes])
+            found = entries.gathered(firsts, "firsts", "checks", width=rule.checks)
+            found[of[verdicts != STAYS]].tofile(folder / "checks")
     verdicts.tofile(folder / "verdicts")
-    np.save(folder / "offsets.npy", offsets)
+    np.save(folder / "offsets.npy", entries.offsets)
 
 
 def _span(keys: Hashes, low: np.uint64, high: np.uint64) -> tuple[int, int]:
     return int(np.searchsorted(keys, low)), int(np.searchsorted(keys, high, "right"))
 
 
-def _first_of_each(
-    entries: Positions,
-    group: Positions,
-    shards: list[Path],
-    places: tuple[list[tuple[int, int]], Positions],
-) -> Positions:
-    """Of the entries of each group that whose document has the smallest id."""
-    spans, offsets = places
-    ids = np.empty((len(entries), 2), np.uint64)
-    shard = np.searchsorted(offsets, entries, "right") - 1
-    by_shard = np.argsort(shard, kind="stable")
-    ends = np.searchsorted(shard[by_shard], np.arange(len(shards) + 1))
-    for i in np.unique(shard).tolist():
-        own = by_shard[ends[i] : ends[i + 1]]
-        rows = stored(shards[i], "rows")[entries[own] - offsets[i] + spans[i][0]]
-        ids[own] = stored(shards[i], "ids").reshape(-1, 2)[rows]
+def _first_of_each(entries: _Entries, sizes: Positions, goes: Mask) -> Positions:
+    """For each key that goes, that of its entries whose document has the smallest id."""
+    firsts = entries.order[entries.starts]
+    shared = np.flatnonzero(np.repeat(goes & (sizes > 1), sizes))
+    group = np.repeat(np.arange(len(sizes)), sizes)[shared]
+    ids = entries.gathered(entries.order[shared], "rows", "ids", width=2)
     order = np.lexsort((ids[:, 1], ids[:, 0], group))
-    firsts: Positions = entries[order[opens(group[order])]]
-    return firsts
+    order = order[opens(group[order])]
+    firsts[group[order]] = entries.order[shared[order]]
+    return firsts[goes]
 
 
 # From keys back to text
