@@ -79,3 +79,30 @@ def sentence_count(text: Bytes, start: int, end: int) -> int:
             count += before == _AFTER_WIDE and state != _AFTER_WIDE
         at += 1
     return count + (state != _BETWEEN)
+
+
+@borrowing
+def sentence_end(text: Bytes, at: int, end: int) -> int:
+    """Where the sentence that begins here ends, closing signs included; here is no white space."""
+    state = _BETWEEN
+    while at < end:
+        if state == _INSIDE and at + 8 <= end:
+            ends = _matter(eight(text, at))
+            if ends == 0:
+                at += 8
+                continue
+            at += first(ends)
+        byte = text[at]
+        size = space_size(text, at, end) if may_be_space(byte) else 0
+        if size > 0:
+            if state >= _AFTER_SOFT or (state == _INSIDE and break_size(text, at, end) > 0):
+                return at
+            at += size
+            continue
+        if starts_character(byte):
+            before = state
+            state = _next_state(state, _role(code_point(text, at, end)))
+            if before == _AFTER_WIDE and state != _AFTER_WIDE:
+                return at
+        at += 1
+    return at
