@@ -125,13 +125,12 @@ def note_of(run: str) -> NDArray[np.int32]:
 
 def joined(held: list[Keys]) -> Keys:
     """All keys of a chunk."""
-    if held[0].kind != PLACED:
-        low = None if held[0].low is None else np.concatenate([keys.low for keys in held])
-        return Keys(np.concatenate([keys.high for keys in held]), low)
-    first = np.cumsum([0, *(len(keys.ids) for keys in held)])
-    documents = [keys.documents + start for keys, start in zip(held, first[:-1], strict=True)]
-    high, low, ids, _, places = (np.concatenate(arrays) for arrays in zip(*held, strict=True))
-    return Keys(high, low, ids, np.concatenate(documents), places)
+    columns: list[Any] = [list(arrays) for arrays in zip(*held, strict=True)]
+    if held[0].ids is not None:
+        first = np.cumsum([0, *map(len, columns[2])])
+        columns[3] = [rows + start for rows, start in zip(columns[3], first[:-1], strict=True)]
+    whole: list[Any] = [None if c[0] is None else np.concatenate(c) for c in columns]
+    return Keys(*whole)
 
 
 def run_of(keys: Keys) -> tuple[NDArray[Any], NDArray[np.uint32]]:

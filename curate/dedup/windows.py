@@ -99,7 +99,8 @@ def places(stretches: Stretches) -> Positions:
     """Where each window of these stretches begins."""
     counts = (stretches.ends - stretches.starts).astype(np.int64)
     before = np.cumsum(counts) - counts
-    return np.arange(counts.sum()) + np.repeat(stretches.starts - before, counts)
+    found: Positions = np.arange(counts.sum()) + np.repeat(stretches.starts - before, counts)
+    return found
 
 
 def union(spans: Stretches) -> Stretches:
@@ -143,7 +144,7 @@ def word_units(texts: View) -> Units:
     starts, ends = np.empty(size, np.int32), np.empty(size, np.int32)
     offsets = np.zeros(len(texts.offsets), np.int32)
     cut_words(texts, values, others, (starts, ends, offsets))
-    return Units(*map(frozen, (values, others, offsets, starts, ends)))
+    return Units(frozen(values), frozen(others), frozen(offsets), frozen(starts), frozen(ends))
 
 
 @borrowing
@@ -163,7 +164,7 @@ def cut_words(
     starts, ends, offsets = places
     count = 0
     for row in range(len(rows) - 1):
-        first, end = np.int64(rows[row]), np.int64(rows[row + 1])
+        first, end = int(rows[row]), int(rows[row + 1])
         at = skip_space(data, first, end)
         while at < end:
             starts[count] = at - first
@@ -191,6 +192,63 @@ def longer(array: NDArray[Any]) -> NDArray[Any]:
     return out
 
 
+@borrowing
+def least_place(ring: Hashes, place: int, width: int) -> int:
+    """Where the smallest of the last values stands, of several the last."""
+    last = len(ring) - 1
+    found = place
+    for back in range(place - 1, place - width, -1):
+        if ring[back & last] < ring[found & last]:
+            found = back
+    return found
+
+
+@borrowing
+def next_gram(rolled: np.uint64, values: NDArray[Any], at: int, shape: Shape) -> np.uint64:
+    """The polynomial over the n-gram that ends with this unit, from that of the one before."""
+    rolled = np.uint64(rolled * shape.step + np.uint64(values[at]) + _1)
+    if at < shape.gram:
+        return rolled
+    out = np.uint64(np.uint64(values[at - shape.gram]) + _1)
+    return np.uint64(rolled - out * shape.power)
+
+
+@helper
+def row_anchors(
+    values: NDArray[Any], shape: Shape, ring: Hashes, found: tuple[Hashes, Offsets], count: int
+) -> tuple[Hashes, Offsets, int]:
+    """List the anchors of a row behind so many others."""
+    hashes, windows = found
+    width, last = shape.length - shape.gram + 1, len(ring) - 1
+    rolled, least, listed = np.uint64(0), _FULL, _FULL
+    least_at, listed_at, alike = -1, -1, 0
+    for at in range(len(values)):
+        rolled = next_gram(rolled, values, at, shape)
+        place = at - shape.gram + 1  # of the n-gram
+        if place < 0:
+            continue
+        value = scrambled(rolled)
+        ring[place & last] = value
+        if value <= least:
+            least, least_at = value, place
+        elif least_at <= place - width:
+            least_at = least_place(ring, place, width)
+            least = ring[least_at & last]
+        if place < width - 1 or least_at == listed_at:
+            continue
+        alike = alike + 1 if least == listed else 1
+        listed, listed_at = least, least_at
+        if alike > 2:
+            continue
+        if count == len(hashes):
+            hashes, windows = longer(hashes), longer(windows)
+        # Scrambled again: the smallest of many are all small, and parts would be uneven.
+        hashes[count] = scrambled(least)
+        windows[count] = place - width + 1
+        count += 1
+    return hashes, windows, count
+
+
 @helper
 def anchors(units: Units, shape: Shape) -> tuple[Hashes, Offsets, Offsets]:
     """The anchors of all rows, the window from which each holds, and where each row's begin.
@@ -204,49 +262,15 @@ def anchors(units: Units, shape: Shape) -> tuple[Hashes, Offsets, Offsets]:
     while size < width:
         size *= 2
     ring = np.empty(size, np.uint64)
-    found = np.empty((len(values) // width) + 16, np.uint64)
-    windows = np.empty(len(found), np.int32)
+    hashes = np.empty(len(values) // width + 16, np.uint64)
+    windows = np.empty(len(hashes), np.int32)
     begins = np.zeros(len(offsets), np.int32)
     count = 0
     for row in range(len(offsets) - 1):
-        first, last = np.int64(offsets[row]), np.int64(offsets[row + 1])
-        rolled, least, least_at = np.uint64(0), _FULL, np.int64(-1)
-        listed, listed_at, alike = _FULL, np.int64(-1), 0
-        for at in range(last - first):
-            rolled = np.uint64(rolled * shape.step + np.uint64(values[first + at]) + _1)
-            place = at - shape.gram + 1  # of the n-gram
-            if place > 0:
-                out = np.uint64(values[first + place - 1]) + _1
-                rolled = np.uint64(rolled - out * shape.power)
-            elif place < 0:
-                continue
-            value = scrambled(rolled)
-            ring[place & (size - 1)] = value
-            if value <= least:
-                least, least_at = value, place
-            elif least_at <= place - width:
-                least = value
-                least_at = place
-                for back in range(place - 1, place - width, -1):
-                    if ring[back & (size - 1)] < least:
-                        least = ring[back & (size - 1)]
-                        least_at = back
-            window = place - width + 1
-            if window < 0 or least_at == listed_at:
-                continue
-            listed_at = least_at
-            alike = alike + 1 if least == listed and alike > 0 else 1
-            listed = least
-            if alike > 2:
-                continue
-            if count == len(found):
-                found, windows = longer(found), longer(windows)
-            # Of small numbers no partition by size would be even.
-            found[count] = scrambled(least)
-            windows[count] = window
-            count += 1
+        own = values[offsets[row] : offsets[row + 1]]
+        hashes, windows, count = row_anchors(own, shape, ring, (hashes, windows), count)
         begins[row + 1] = count
-    return found[:count], windows[:count], begins
+    return hashes[:count], windows[:count], begins
 
 
 @helper
