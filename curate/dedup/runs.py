@@ -22,20 +22,23 @@ from curate.survey import Means, Task
 SHORT = np.dtype([("high", "<u8"), ("twice", "u1")])
 LONG = np.dtype([*SHORT.descr, ("low", "<u8")])
 PLACED = np.dtype([*LONG.descr, ("id", "<u8", (2,)), ("place", "<i4")])
+# Runs of these are sorted by anchor, so that one part has all keys of an anchor.
+ANCHORED = np.dtype([*PLACED.descr, ("anchor", "<u8"), ("odd", "u1")])
 
-# Bytes of arrays for each key: 8 of its order, two copies of itself, and what comparing makes.
-CHUNK_BYTES = 160
-PART_BYTES = 160
+# Bytes of arrays for each key: two copies of its entry, which has up to 62, and of what it is made
+# from, its order and its group.
+KEY_BYTES = 256
 _MOST = 1 << 30  # keys of a chunk: an entry's number and a bit are 32 bits
 
-REPEATED, LATER = np.uint8(1), np.uint8(2)  # answers: occurs twice; and the first is elsewhere
+# Answers: the key occurs twice; this copy is not the first; its anchor is odd, or has other keys.
+REPEATED, LATER, MIXED = np.uint8(1), np.uint8(2), np.uint8(4)
 
 
 class Keys(NamedTuple):
     """Keys of a chunk, in the order in which they were found.
 
     Where the first copy matters, key i stands at places[i] of a document whose id, in two halves,
-    is ids[documents[i]].
+    is ids[documents[i]]. Keys that are equal have one anchor.
     """
 
     high: Hashes
@@ -43,13 +46,17 @@ class Keys(NamedTuple):
     ids: Hashes | None = None
     documents: Positions | None = None
     places: Positions | None = None
+    anchors: Hashes | None = None
+    odd: Mask | None = None
 
     @property
     def kind(self) -> np.dtype[Any]:
         """What a run holds of these keys."""
         if self.low is None:
             return SHORT
-        return LONG if self.ids is None else PLACED
+        if self.ids is None:
+            return LONG
+        return PLACED if self.anchors is None else ANCHORED
 
 
 class Groups(NamedTuple):
@@ -85,7 +92,7 @@ class Chunks:
 
     def __init__(self, folder: Path, memory: int) -> None:
         self._folder = folder
-        self._capacity = min(max(memory // CHUNK_BYTES, 1), _MOST)
+        self._capacity = min(max(memory // KEY_BYTES, 1), _MOST)
         self._held: list[Keys] = []
         self._notes: list[NDArray[np.int32]] = []
         self._runs: list[str] = []
@@ -149,6 +156,13 @@ def run_of(keys: Keys) -> tuple[NDArray[Any], NDArray[np.uint32]]:
         where[firsts] |= np.uint32(1)
         entries["id"] = keys.ids[keys.documents[firsts]]
         entries["place"] = keys.places[firsts]
+    if keys.anchors is not None and keys.odd is not None:
+        entries["anchor"] = keys.anchors[opens]
+        entries["odd"] = np.maximum.reduceat(keys.odd[groups.order], groups.begins)
+        order = np.argsort(entries["anchor"])
+        entries, moved = entries[order], np.empty(len(order), np.uint32)
+        moved[order] = np.arange(len(order))
+        where = (moved[where >> 1] << 1) | (where & 1)
     return entries, where
 
 
@@ -183,8 +197,8 @@ class Answers(NamedTuple):
         """The answers that a file lists."""
         return cls(json.loads(Path(path).read_text(encoding="utf-8")))
 
-    def repeated(self, run: int, path: str, *, but_first: bool = False) -> Mask:
-        """Which keys of a chunk occur twice anywhere, in its order; but not the first copies."""
+    def about(self, run: int, path: str) -> Bytes:
+        """The answers about all keys of a chunk, in its order."""
         raw = [np.empty(0, np.uint8)]
         for folder in self.folders:
             begins = np.load(Path(folder) / "begins.npy", mmap_mode="r")
@@ -192,11 +206,9 @@ class Answers(NamedTuple):
             if start < end:
                 raw.append(np.load(Path(folder) / "answers.npy", mmap_mode="r")[start:end])
         where = np.load(f"{path}.where.npy")
-        answers = np.concatenate(raw)[where >> np.uint32(1)]
-        repeated: Mask = (answers & REPEATED) != 0
-        if but_first:
-            repeated &= ((answers & LATER) != 0) | ((where & np.uint32(1)) == 0)
-        return repeated
+        answers: Bytes = np.concatenate(raw)[where >> 1]
+        answers[(where & 1) == 0] |= LATER
+        return answers
 
 
 def compare(task: Task, folder: Path) -> Task:
@@ -204,7 +216,8 @@ def compare(task: Task, folder: Path) -> Task:
     slices: list[NDArray[Any]] = []
     for run in json.loads(Path(task["runs"]).read_text(encoding="utf-8")):
         entries = np.load(f"{run}.npy", mmap_mode="r")
-        bounds = [_bound(entries["high"], task["part"] + i, task["parts"]) for i in (0, 1)]
+        keys = entries["anchor" if "anchor" in entries.dtype.names else "high"]
+        bounds = [_bound(keys, task["part"] + i, task["parts"]) for i in (0, 1)]
         slices.append(entries[bounds[0] : bounds[1]])
     entries = np.concatenate(slices)
     np.save(folder / "begins.npy", np.cumsum([0, *map(len, slices)]))
@@ -238,6 +251,11 @@ def answered(entries: NDArray[Any]) -> Bytes:
         is_later = np.zeros(len(order), np.bool_)
         is_later[1:] = number[order[1:]] == number[order[:-1]]
         answers[several[order[is_later]]] |= LATER
+    if "anchor" in names:
+        _, anchor = np.unique(entries["anchor"], return_inverse=True)
+        keys = np.bincount(anchor[groups.order[groups.begins]], minlength=len(anchor))
+        odd = np.bincount(anchor, entries["odd"], minlength=len(anchor))
+        answers[((keys > 1) | (odd > 0))[anchor]] |= MIXED
     return answers
 
 
@@ -247,7 +265,7 @@ def compared(stage: Any, means: Means, results: Sequence[Task], name: str) -> st
     listed = means.folder / f"{name}-runs.json"
     listed.write_text(json.dumps(runs), encoding="utf-8")
     total = sum(result["entries"] for result in results)
-    parts = -(-total * PART_BYTES // means.memory)
+    parts = -(-total * KEY_BYTES // means.memory)
     tasks = [{"runs": str(listed), "part": part, "parts": parts} for part in range(parts)]
     folders = [done["folder"] for done in means.each(stage, "compare", tasks)]
     answers = means.folder / f"{name}-answers.json"

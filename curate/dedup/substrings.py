@@ -10,17 +10,17 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
-from typing import ClassVar, Literal, NamedTuple
+from typing import Any, ClassVar, Literal, NamedTuple
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
-from curate.column import Bytes, Hashes, Mask, Offsets, Positions, frozen, view
+from curate.column import Hashes, Mask, Offsets, Positions, frozen, view
 from curate.dedup import runs
 from curate.dedup.clusters import fixed_width
-from curate.dedup.runs import Answers, Chunks, Keys
+from curate.dedup.runs import LATER, MIXED, REPEATED, Answers, Chunks, Keys
 from curate.dedup.windows import (
     NO_STRETCHES,
     Shape,
@@ -30,13 +30,17 @@ from curate.dedup.windows import (
     byte_units,
     bytes_of,
     concatenated,
+    follows_equal,
     marked_stretches,
+    ordered,
     places,
     shape,
+    stretch_hashes,
     taken,
     union,
     whole_characters,
     window_hashes,
+    within,
     word_units,
 )
 from curate.errors import ModelError, RecipeError, ShardError
@@ -145,12 +149,12 @@ class Substrings:
             np.save(path, mask)
             paths = {"survey": str(survey), "text": str(text), "gone": str(path)}
             shards.append({**paths, "memory": means.memory})
-        for method in ("list_anchors", "hash_windows"):
+        for method in ("list_anchors", "hash_stretches", "hash_windows"):
             results = means.each(self, method, shards)
             answers = runs.compared(self, means, results, method)
             first = 0
             for shard, result in zip(shards, results, strict=True):
-                shard.update(result, answers=answers, first=first)
+                shard[method.split("_")[1]] = {**result, "answers": answers, "first": first}
                 first += len(result["runs"])
         for result in means.each(self, "write_cuts", shards):
             yield pq.read_table(result["table"])
@@ -171,8 +175,8 @@ class Substrings:
                 chunks.add(Keys(some), np.empty((3, 0), np.int32))
         return chunks.written()
 
-    def hash_windows(self, task: Task, folder: Path) -> Task:
-        """The hashes of a shard's windows whose anchor occurs twice, as runs."""
+    def hash_stretches(self, task: Task, folder: Path) -> Task:
+        """The hashes of a shard's stretches whose anchor occurs twice, as runs."""
         chunks = Chunks(folder, task["memory"])
         marks = _Marks.read(task)
         for first, batch in _batches(task, "text", [ID, TEXT], marks.rows):
@@ -184,7 +188,29 @@ class Substrings:
             if len(own) != len(listed[0]):
                 raise ShardError(f"{task['text']}: its documents are not those that were surveyed")
             found = marked_stretches(units, self._shape(), listed, own)
-            ids = fixed_width(batch.column(ID), ">u8", 2).astype(np.uint64)
+            highs, lows = np.empty((2, len(found.rows)), np.uint64)
+            stretch_hashes(units, self._shape(), found, highs, lows)
+            numbers = found.starts.astype(np.int64)
+            keys = Keys(
+                *(highs, lows, _ids(batch), found.rows.astype(np.int64), numbers),
+                *(listed[0][own], follows_equal(listed)[own]),
+            )
+            note = np.stack([(first + rows[found.rows]).astype(np.int32), *found[1:]])
+            while len(keys.high):
+                some, keys, part, note = _split(keys, note, chunks.room)
+                chunks.add(some, part)
+        return chunks.written()
+
+    def hash_windows(self, task: Task, folder: Path) -> Task:
+        """The hashes of windows in stretches that have but their anchor in common, as runs."""
+        chunks = Chunks(folder, task["memory"])
+        stretches = _told(task, "stretches").open
+        wanted = np.zeros(len(np.load(task["gone"], mmap_mode="r")), np.bool_)
+        wanted[stretches.rows] = True
+        for first, batch in _batches(task, "text", [ID, TEXT], wanted):
+            rows, found = within(stretches, first, len(batch))
+            batch = batch.take(pa.array(rows))
+            units, ids = self._units(batch.column(TEXT)), _ids(batch)
             while len(found.rows):
                 some, found = taken(found, chunks.room)
                 note = np.stack([(first + rows[some.rows]).astype(np.int32), *some[1:]])
@@ -213,14 +239,25 @@ class Substrings:
 
     def _spans(self, task: Task) -> Stretches:
         """The units of a shard that go."""
-        answers, parts = Answers.read(task["answers"]), [NO_STRETCHES]
-        for number, run in enumerate(task["runs"], task["first"]):
-            stretches = Stretches(*runs.note_of(run))
-            goes = answers.repeated(number, run, but_first=self.keep == "first")
+        first = self.keep == "first"
+        told = _told(task, "stretches")
+        goes = told.later if first else told.repeated
+        parts = [self._covered(*(array[goes] for array in told.stretches))]
+        answers, number = _answers(task, "windows")
+        for run in task["windows"]["runs"]:
+            stretches, said = Stretches(*runs.note_of(run)), answers.about(number, run)
+            goes = (said & REPEATED) != 0
+            if first:
+                goes &= (said & LATER) != 0
             rows = np.repeat(stretches.rows, stretches.ends - stretches.starts)[goes]
             starts = places(stretches)[goes].astype(np.int32)
-            parts.append(union(Stretches(rows, starts, starts + np.int32(self.length))))
-        return union(concatenated(parts))
+            parts.append(union(self._covered(rows, starts, starts + np.int32(1))))
+            number += 1
+        return union(ordered(concatenated(parts)))
+
+    def _covered(self, rows: Offsets, starts: Offsets, ends: Offsets) -> Stretches:
+        """The units of stretches of windows."""
+        return Stretches(rows, starts, ends + np.int32(self.length - 1))
 
     def _byte_spans(self, task: Task, spans: Stretches, count: int) -> Stretches:
         """The bytes of these units, which do not cut a character in two."""
@@ -228,33 +265,76 @@ class Substrings:
         has_cuts[spans.rows] = True
         parts = [NO_STRETCHES]
         for first, batch in _batches(task, "text", [TEXT], has_cuts):
-            rows = np.flatnonzero(has_cuts[first : first + len(batch)])
+            rows, own = within(spans, first, len(batch))
             texts = batch.column(TEXT).take(pa.array(rows))
-            low, high = np.searchsorted(spans.rows, [first, first + len(batch)])
-            own = Stretches(*(array[low:high] for array in spans))
-            here = np.searchsorted(rows, own.rows - first).astype(np.int32)
-            found = bytes_of(self._units(texts), own._replace(rows=here))
+            found = bytes_of(self._units(texts), own)
             if self.unit != "words":
                 whole_characters(view(texts), found)
             some = found.starts < found.ends
-            parts.append(Stretches(own.rows[some], found.starts[some], found.ends[some]))
+            numbers = (first + rows[own.rows[some]]).astype(np.int32)
+            parts.append(Stretches(numbers, found.starts[some], found.ends[some]))
         return concatenated(parts)
+
+
+class _Told(NamedTuple):
+    """A shard's stretches whose anchor occurs twice, and what is known of them.
+
+    All windows with an anchor are in stretches of the anchor. Where these are all equal, so are
+    their windows, unless the anchor is odd; where not, the windows of the open stretches, the first
+    of each kind, tell what they have in common.
+    """
+
+    stretches: Stretches
+    repeated: Mask
+    later: Mask
+    open: Stretches
+
+
+def _told(task: Task, name: str) -> _Told:
+    answers, number = _answers(task, name)
+    notes, said = [NO_STRETCHES], [np.empty(0, np.uint8)]
+    for run in task[name]["runs"]:
+        notes.append(Stretches(*runs.note_of(run)))
+        said.append(answers.about(number, run))
+        number += 1
+    stretches, every = concatenated(notes), np.concatenate(said)
+    repeated = (every & REPEATED) != 0
+    later = repeated & ((every & LATER) != 0)
+    open_ = ((every & MIXED) != 0) & ~later
+    return _Told(stretches, repeated, later, Stretches(*(array[open_] for array in stretches)))
+
+
+def _answers(task: Task, name: str) -> tuple[Answers, int]:
+    """The answers about some keys, and the number of the shard's first run."""
+    return Answers.read(task[name]["answers"]), task[name]["first"]
+
+
+def _split(keys: Keys, note: Any, most: int) -> tuple[Keys, Keys, Any, Any]:
+    """The first of some keys and of their note, so many at most, and the others."""
+    head = [a if a is keys.ids or a is None else a[:most] for a in keys]
+    tail = [a if a is keys.ids or a is None else a[most:] for a in keys]
+    whole: Any = Keys
+    return whole(*head), whole(*tail), note[:, :most], note[:, most:]
+
+
+def _ids(batch: Batch) -> Hashes:
+    return fixed_width(batch.column(ID), ">u8", 2).astype(np.uint64)
 
 
 class _Marks(NamedTuple):
     """Which of a shard's anchors occur twice, and which documents have any of these."""
 
-    marks: Bytes
+    marks: Mask
     begins: Positions  # of every document's anchors
     rows: Mask
 
     @classmethod
     def read(cls, task: Task) -> "_Marks":
         """What the runs of a shard's anchors were answered."""
-        answers, gone = Answers.read(task["answers"]), np.load(task["gone"])
+        (answers, first), gone = _answers(task, "anchors"), np.load(task["gone"])
         repeated = [np.zeros(0, np.bool_)]
-        for number, run in enumerate(task["runs"], task["first"]):
-            repeated.append(answers.repeated(number, run))
+        for number, run in enumerate(task["anchors"]["runs"], first):
+            repeated.append((answers.about(number, run) & REPEATED) != 0)
         begins, counts = np.zeros(len(gone) + 1, np.int64), np.zeros(len(gone), np.int64)
         for first, batch in _batches(task, "survey", [ANCHORS]):
             counts[first : first + len(batch)] = pc.list_value_length(batch.column(ANCHORS))
@@ -262,12 +342,12 @@ class _Marks(NamedTuple):
         marks = np.concatenate(repeated)
         rows = np.zeros(len(gone), np.bool_)
         rows[np.searchsorted(begins, np.flatnonzero(marks), side="right") - 1] = True
-        return cls(marks.view(np.uint8), begins, rows)
+        return cls(marks, begins, rows)
 
-    def of(self, rows: Positions) -> Bytes:
+    def of(self, rows: Positions) -> Mask:
         """The marks of these documents, one after another."""
         parts = [self.marks[self.begins[row] : self.begins[row + 1]] for row in rows.tolist()]
-        return np.concatenate([np.empty(0, np.uint8), *parts])
+        return np.concatenate([np.empty(0, np.bool_), *parts])
 
 
 def _batches(

@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from curate.column import Bytes, Hashes, Offsets, Positions, View, frozen
+from curate.column import Hashes, Mask, Offsets, Positions, View, frozen
 from curate.kernel import borrowing, helper
 from curate.utf8 import may_be_space, skip_space, space_size, starts_character
 
@@ -62,6 +62,8 @@ class Stretches(NamedTuple):
     ends: Offsets
 
 
+Listed = tuple[Hashes, Offsets, Offsets]  # what `anchors` finds
+
 NO_STRETCHES = Stretches(*(np.empty(0, np.int32) for _ in range(3)))
 
 
@@ -104,13 +106,51 @@ def places(stretches: Stretches) -> Positions:
 
 
 def union(spans: Stretches) -> Stretches:
-    """The same units, in spans that neither meet nor overlap; given in order, and so are ends."""
+    """The same units, in spans that neither meet nor overlap, of spans in order."""
     rows, starts, ends = spans
+    row = rows.astype(np.int64) << 32
+    reached = np.maximum.accumulate(row + ends)
     opens = np.ones(len(rows), np.bool_)
-    opens[1:] = (rows[1:] != rows[:-1]) | (starts[1:] > ends[:-1])
+    opens[1:] = row[1:] + starts[1:] > reached[:-1]
     closes = np.ones(len(rows), np.bool_)
     closes[:-1] = opens[1:]
-    return Stretches(rows[opens], starts[opens], ends[closes])
+    return Stretches(rows[opens], starts[opens], reached[closes].astype(np.int32))
+
+
+def ordered(spans: Stretches) -> Stretches:
+    """The same spans by row and by start."""
+    order = np.lexsort((spans.starts, spans.rows))
+    return Stretches(*(array[order] for array in spans))
+
+
+def within(spans: Stretches, first: int, count: int) -> tuple[Positions, Stretches]:
+    """The rows among so many from this one on that have spans, and these, numbered by such rows."""
+    low, high = np.searchsorted(spans.rows, [first, first + count])
+    own = Stretches(*(array[low:high] for array in spans))
+    rows = np.unique(own.rows)
+    numbers = np.searchsorted(rows, own.rows).astype(np.int32)
+    return rows.astype(np.int64) - first, own._replace(rows=numbers)
+
+
+def marked_stretches(units: Units, shape: Shape, listed: Listed, marks: Mask) -> Stretches:
+    """For each of the anchors that are marked the windows that have it."""
+    _, windows, begins = listed
+    entries = np.flatnonzero(marks)
+    rows = (np.searchsorted(begins, entries, side="right") - 1).astype(np.int32)
+    after = np.append(windows, np.int32(0))[entries + 1]
+    last = units.offsets[rows + 1] - units.offsets[rows] - np.int32(shape.length - 1)
+    ends = np.where(entries + 1 < begins[rows + 1], after, last)
+    return Stretches(rows, windows[entries], ends.astype(np.int32))
+
+
+def follows_equal(listed: Listed) -> Mask:
+    """Which anchors follow one of their row that equals them, and hold for others not listed."""
+    hashes, _, begins = listed
+    odd = np.zeros(len(hashes), np.bool_)
+    odd[1:] = hashes[1:] == hashes[:-1]
+    firsts = begins[:-1]
+    odd[firsts[firsts < len(hashes)]] = False
+    return odd
 
 
 def shape(length: int) -> Shape:
@@ -250,7 +290,7 @@ def row_anchors(
 
 
 @helper
-def anchors(units: Units, shape: Shape) -> tuple[Hashes, Offsets, Offsets]:
+def anchors(units: Units, shape: Shape) -> Listed:
     """The anchors of all rows, the window from which each holds, and where each row's begin.
 
     An anchor holds until the next one's window. Where one follows another that equals it, as in a
@@ -271,30 +311,6 @@ def anchors(units: Units, shape: Shape) -> tuple[Hashes, Offsets, Offsets]:
         hashes, windows, count = row_anchors(own, shape, ring, (hashes, windows), count)
         begins[row + 1] = count
     return hashes[:count], windows[:count], begins
-
-
-@helper
-def marked_stretches(
-    units: Units, shape: Shape, listed: tuple[Hashes, Offsets, Offsets], marks: Bytes
-) -> Stretches:
-    """The windows of all rows whose anchor is marked."""
-    _, windows, begins = listed
-    rows = np.empty(len(windows), np.int32)
-    starts, ends = np.empty_like(rows), np.empty_like(rows)
-    count = 0
-    for row in range(len(begins) - 1):
-        last = units.offsets[row + 1] - units.offsets[row] - shape.length + 1
-        is_open = False
-        for entry in range(begins[row], begins[row + 1]):
-            if not marks[entry]:
-                is_open = False
-                continue
-            if not is_open:
-                rows[count], starts[count] = row, windows[entry]
-                count += 1
-            is_open = True
-            ends[count - 1] = windows[entry + 1] if entry + 1 < begins[row + 1] else last
-    return Stretches(rows[:count], starts[:count], ends[:count])
 
 
 # Hashes
@@ -344,6 +360,21 @@ def hash_windows(
         hashed = roll(hashed, step, np.uint64(values[window + place - 1 + shape.length]))
         hashed = reduced(np.uint64(hashed + _PRIME - times(old, power)))
         hashes[place] = hashed
+
+
+@helper
+def stretch_hashes(
+    units: Units, shape: Shape, stretches: Stretches, highs: Hashes, lows: Hashes
+) -> None:
+    """Write both hashes of all units in each of the stretches of windows."""
+    rows, starts, ends = stretches
+    for i in range(len(rows)):
+        first = np.int64(units.offsets[rows[i]])
+        high, low = np.uint64(0), np.uint64(0)
+        for at in range(first + starts[i], first + ends[i] - 1 + shape.length):
+            high = roll(high, shape.bases[0], np.uint64(units.values[at]))
+            low = roll(low, shape.bases[1], np.uint64(units.others[at]))
+        highs[i], lows[i] = scrambled(high), low
 
 
 @helper
