@@ -13,6 +13,7 @@ import random
 import re
 import sys
 from collections.abc import Callable, Iterator, Sequence
+from itertools import chain
 from pathlib import Path
 from typing import NamedTuple
 
@@ -50,6 +51,11 @@ PACKAGES = {
     "postgresql-doc-15": 1200,
     "openjdk-17-doc": 3000,
 }
+SHARED_NAMES = {
+    "web": "crawl/realweb.warc.gz",
+    "web-all": "crawl/realweb.warc.gz",
+    "udhr2": "multilingual/nltk_udhr2.zip",
+}
 FEWEST_WORDS, LARGEST_BYTES = 20, 200_000
 EDITS_OF_A_KIND = 1000
 
@@ -75,20 +81,21 @@ def pages(package: str, limit: int) -> Iterator[str]:
         yield text_of(page.read_bytes())
 
 
-def sources() -> Iterator[tuple[str, str]]:
-    """Where a text comes from, and the text."""
-    for one in web():
-        yield "crawl/realweb.warc.gz", one.text
-    for one in english():
-        yield one.id.rpartition("/")[0], one.text
+def shared() -> Iterator[tuple[str, str]]:
+    """Where a text of the shared data comes from, and the text."""
+    for one in chain(web(), english(), declarations()):
+        yield SHARED_NAMES.get(one.id.partition("/")[0], one.id.rpartition("/")[0]), one.text
     for name in ("web", "docver"):
         for row in rows(SHARED / f"neardup/{name}.docs.jsonl.gz"):
             yield f"neardup/{name}.docs.jsonl.gz", row["text"]
     for name, size in (("ntrex.tsv.gz", 10), ("lingua.tsv.gz", 20)):
         for one in grouped(SHARED / "multilingual" / name, size):
             yield f"multilingual/{name}", one.text
-    for one in declarations():
-        yield "multilingual/nltk_udhr2.zip", one.text
+
+
+def sources() -> Iterator[tuple[str, str]]:
+    """Where a text comes from, and the text."""
+    yield from shared()
     for package, limit in PACKAGES.items():
         for text in pages(package, limit):
             yield f"Debian's {package}", text

@@ -8,6 +8,7 @@ sets of Jaccard similarity t share one of the rarest n - ceil(t n) + 1 shingles 
 import math
 from collections import defaultdict
 from functools import cache
+from itertools import pairwise
 from typing import NamedTuple
 
 import numpy as np
@@ -82,7 +83,7 @@ def shingle_sets(texts: list[str], ngram: int = NGRAM) -> Sets:
     rank = np.empty(len(counts), np.int32)
     rank[np.argsort(counts, kind="stable")] = np.arange(len(counts), dtype=np.int32)
     numbers = rank[places]
-    for start, end in zip(ends[:-1], ends[1:], strict=True):
+    for start, end in pairwise(ends):
         numbers[start:end].sort()
     return Sets(numbers, np.array(ends, np.int64))
 
@@ -195,12 +196,14 @@ def curve(jaccard: Numbers, bands: int, rows: int) -> Numbers:
         return -np.expm1(bands * np.log1p(-(jaccard**rows)))
 
 
-def estimate_deviation(jaccard: Numbers, shingles: Numbers, checks: int, codes: int) -> Numbers:
-    """The standard deviation of an estimate from checks of so many codes, at most.
+def estimate_deviation(jaccard: Numbers, union: Numbers, checks: int, codes: int) -> Numbers:
+    """The standard deviation of an estimate from checks of so many codes, in theory.
 
-    Of k checks that are not empty a share q = J + (1 - J) / codes is equal, by chance in one of
-    `codes` cases; taking that out again stretches the deviation by codes / (codes - 1).
+    `union` says how many shingles both documents have. Li, Owen and Zhang (NIPS 2012, theorem 2):
+    J (1 - J) (f - k) / (k (f - 1)) for f shingles in k checks that are not empty. Of the checks
+    that differ, one in `codes` looks equal; taking those out again adds (1 - J) / (k (codes - 1)).
     """
-    filled = checks * -np.expm1(shingles * math.log1p(-1 / checks))
-    equal = jaccard + (1 - jaccard) / codes
-    return np.sqrt(equal * (1 - equal) / filled) * codes / (codes - 1)
+    filled = checks * -np.expm1(union * math.log1p(-1 / checks))
+    sampled = jaccard * (1 - jaccard) * (union - filled) / (filled * np.maximum(union - 1, 1))
+    looks_equal = (1 - jaccard) / (filled * (codes - 1))
+    return np.sqrt(np.maximum(sampled, 0) + looks_equal)
