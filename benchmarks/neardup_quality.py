@@ -195,7 +195,7 @@ def settled_pairs(known: Truth) -> Share:
 
 
 def right_ones(known: Truth) -> Share:
-    """Documents that go and are as similar as asked to the one named; the edited one is the kind."""
+    """Documents that go, as similar as asked to the one named; the edited one is the kind."""
     number = np.array([known.kinds.index(one.kind) for one in known.documents])
     as_found = known.kinds.index(AS_FOUND)
 
