@@ -1,6 +1,6 @@
 """Near-duplicates against brute force, on real documents with edits of known kinds.
 
-    python -m benchmarks.neardup_quality                  # four minutes on two cores
+    python -m benchmarks.neardup_quality                  # three minutes on a quiet core
     python -m benchmarks.neardup_quality --real 3000 --edits 100 --presets fineweb
     python -m benchmarks.neardup_quality --core FILE --news-copy FOLDER     # labelled sets alone
 
@@ -14,6 +14,7 @@ import argparse
 import tempfile
 import time
 from collections.abc import Callable, Iterator
+from operator import itemgetter
 from pathlib import Path
 from typing import NamedTuple
 
@@ -208,32 +209,30 @@ def right_ones(known: Truth) -> Share:
     return share
 
 
-def by_kind(
-    known: Truth, found: list[Outcome], title: str, share: Share, names: list[str]
-) -> Table:
+def by_kind(known: Truth, found: list[Outcome], title: str, share: Share) -> Table:
     """A row for every kind of edit and similarity, a column for every preset and way."""
     table = Table("edit", "J", "pairs", title=title, title_justify="left")
-    ways = [(name, verify) for verify in ("text", "none") for name in names]
-    for name, verify in ways:
-        label = "unverified" if verify == "none" else "verified"
-        table.add_column(f"{name}\n{label}", justify="right")
+    ways = sorted(
+        dict.fromkeys((one.name, one.verify == "none") for one in found), key=itemgetter(1)
+    )
+    for name, alone in ways:
+        table.add_column(f"{name}\n{'unverified' if alone else 'verified'}", justify="right")
     for kind, kind_name in enumerate(known.kinds):
         for threshold in THRESHOLDS:
             pairs = int(((known.pairs.jaccard >= threshold) & (known.kind == kind)).sum())
-            cells = []
-            for name, verify in ways:
-                one = next(
-                    each
-                    for each in found
-                    if (each.name, each.verify) == (name, verify)
-                    and (np.isnan(each.threshold) or each.threshold == threshold)
-                )
-                part, whole = share(one, kind, threshold)
-                cells.append(f"{part / whole:.1%}" if whole else "")
+            answers = (answering(found, name, alone, threshold) for name, alone in ways)
+            shares = [share(one, kind, threshold) for one in answers]
+            cells = [f"{part / whole:.1%}" if whole else "" for part, whole in shares]
             label = kind_name if threshold == THRESHOLDS[0] else ""
             table.add_row(label, f"{threshold:.1f}", f"{pairs:,}", *cells)
         table.add_section()
     return table
+
+
+def answering(found: list[Outcome], name: str, alone: bool, threshold: float) -> Outcome:
+    """The outcome of a preset that is verified at this similarity, or not at all."""
+    mine = [one for one in found if one.name == name and (one.verify == "none") == alone]
+    return next(one for one in mine if alone or one.threshold == threshold)
 
 
 @helper
