@@ -272,7 +272,7 @@ def table(costs: list[Cost], memory: int) -> Table:
 
 def by_calculation(costs: list[Cost], memory: int) -> str:
     """What 10^9 documents would take, from the largest size and what grew between the last two."""
-    last, before = costs[-1], costs[0]
+    last, before = costs[-1], costs[-2:][0]
     hours = last.cpu_seconds / last.documents * BILLION / 3600
     grown = max(0, last.anonymous_bytes - before.anonymous_bytes)
     more = grown / max(1, last.documents - before.documents)

@@ -110,19 +110,19 @@ def our_side(title: str, name: Path, texts: Path, few: Path) -> Side:
     return Side(title, run, start, kept)
 
 
-def peer_command(side: str, texts: Path, result: Path) -> list[str]:
-    """How a peer deduplicates a file."""
+def peer_command(what: str, side: str, texts: Path, result: Path) -> list[str]:
+    """How a peer does one of `deduplicate` and `signatures` with a file."""
     peer = DATATROVE if side == "datatrove" else RENSA
     by = [] if side == "datatrove" else ["--by", side]
     files = ["--texts", str(texts), "--result", str(result)]
-    return [str(peer.python), str(peer.neardup_script), "deduplicate", *by, *files]
+    return [str(peer.python), str(peer.neardup_script), what, *by, *files]
 
 
 def peer_side(side: str, texts: Path, few: Path) -> Side:
     """A peer over a file, once; a library's first run is the start."""
     start_result, result = few.with_suffix(f".{side}.json"), texts.with_suffix(f".{side}.json")
-    start = measured(peer_command(side, few, start_result), start_result)
-    run = measured(peer_command(side, texts, result), result)
+    start = measured(peer_command("deduplicate", side, few, start_result), start_result)
+    run = measured(peer_command("deduplicate", side, texts, result), result)
     return Side(TITLES[side], run, start, int(run.figures["kept"]))
 
 
