@@ -30,7 +30,7 @@ from benchmarks.agreement_corpus import (
     unpacked,
     web,
 )
-from benchmarks.inputs import bodies
+from benchmarks.inputs import bodies, default_warcs
 
 CACHE = Path.home() / ".cache" / "crawl-to-model" / "benchmarks"
 CORPUS = CACHE / "neardup.parquet"
@@ -105,6 +105,8 @@ def build(target: Path = CORPUS) -> Path:
     """Write the real documents, unless they are there."""
     if target.is_file():
         return target
+    if not SHARED.is_dir():
+        sys.exit(f"{SHARED}: no real documents there; name their folder with CURATE_SHARED")
     target.parent.mkdir(parents=True, exist_ok=True)
     names, texts, seen = [], [], set()
     for source, text in sources():
@@ -163,7 +165,7 @@ def framed(text: str, frames: Sequence[list[str]], draw: random.Random) -> str:
 
 def frames() -> list[list[str]]:
     """The visible tokens of real pages, menus and footers included."""
-    shown = (text_of(body, main=False) for body in bodies(SHARED / "crawl" / "realweb.warc.gz"))
+    shown = (text_of(body, main=False) for body in chain(*map(bodies, default_warcs())))
     return [tokens for tokens in map(_TOKEN.findall, shown) if len(tokens) >= 100]
 
 

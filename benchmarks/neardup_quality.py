@@ -24,7 +24,7 @@ from rich.console import Console
 from rich.table import Table
 
 from benchmarks import neardup_labelled
-from benchmarks.neardup_corpus import AS_FOUND, Document, edits, real_texts, with_edits
+from benchmarks.neardup_corpus import AS_FOUND, Document, real_texts, with_edits
 from benchmarks.neardup_stage import (
     CODES,
     Shards,
@@ -107,7 +107,8 @@ def truth(documents: list[Document]) -> Truth:
     rank = np.empty(len(order), np.int64)
     rank[order] = np.arange(len(order))
     pairs = similar_pairs(sets, FLOOR)
-    kinds = [*edits(), AS_FOUND]
+    kinds = [kind for kind in dict.fromkeys(one.kind for one in documents) if kind != AS_FOUND]
+    kinds.append(AS_FOUND)
     return Truth(documents, sets, rank, pairs, kinds, pair_kinds(documents, kinds, pairs))
 
 
