@@ -42,7 +42,7 @@ check: $(VENV)/.core ## lint, format check and strict types
 bench: $(VENV)/.train $(VENV)/.lid.176 ## ours beside datatrove, Dolma and NeMo Curator (PAGES=100: fewer)
 	@$(BIN)/python -m benchmarks.bench --pages $(PAGES)
 
-bench-neardup: $(VENV)/.train $(VENV)/.lid.176 ## near-duplicates: quality, speed beside four libraries, growth
+bench-neardup: $(VENV)/.train $(VENV)/.lid.176 ## near-duplicates: quality, speed beside three libraries, growth
 	@$(BIN)/python -m benchmarks.neardup_quality
 	@$(BIN)/python -m benchmarks.minhash_speed
 	@$(BIN)/python -m benchmarks.neardup_speed --megabytes $(MEGABYTES)
