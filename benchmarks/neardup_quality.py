@@ -255,8 +255,8 @@ def spread_pairs(known: Truth, signed: Mask, wanted: int) -> Pairs:
     ]
     chosen = np.concatenate(found)
     chosen = chosen[signed[pairs.left[chosen]] & signed[pairs.right[chosen]]]
-    more = draw.choice(np.flatnonzero(signed), (max(0, wanted - len(chosen)), 2))
-    more = more[more[:, 0] != more[:, 1]]
+    more = draw.choice(np.flatnonzero(signed), (2 * wanted, 2))
+    more = more[more[:, 0] != more[:, 1]][: max(0, wanted - len(chosen))]
     left = np.append(pairs.left[chosen], more[:, 0])
     right = np.append(pairs.right[chosen], more[:, 1])
     return Pairs(left, right, jaccards(known.sets.numbers, known.sets.ends, left, right))
@@ -266,12 +266,12 @@ def errors(known: Truth, shards: Shards) -> Table:
     """The last table: estimates of similarity against the true one, and the error in theory."""
     rows, signed = checks(shards)
     pairs, sizes = spread_pairs(known, signed, PAIRS), known.sets.sizes()
-    union = (sizes[pairs.left] + sizes[pairs.right]) / (1 + pairs.jaccard)
-    theory = estimate_deviation(pairs.jaccard, union, rows.shape[1] * 16, CODES)
+    both = (sizes[pairs.left], sizes[pairs.right])
+    theory = estimate_deviation(pairs.jaccard, *both, rows.shape[1] * 16, CODES)
     error = estimates(rows, pairs.left, pairs.right) - pairs.jaccard
     title = (
         f"Estimated against true similarity over {len(error):,} pairs of real documents "
-        "(pairs of one document share a part of their errors)"
+        "(pairs of a document share errors)"
     )
     table = Table("J", title=title, title_justify="left")
     for column in ("pairs", "mean error", "deviation", "in theory", "beyond 4 of those"):

@@ -196,14 +196,21 @@ def curve(jaccard: Numbers, bands: int, rows: int) -> Numbers:
         return -np.expm1(bands * np.log1p(-(jaccard**rows)))
 
 
-def estimate_deviation(jaccard: Numbers, union: Numbers, checks: int, codes: int) -> Numbers:
+def estimate_deviation(
+    jaccard: Numbers, left: Numbers, right: Numbers, checks: int, codes: int
+) -> Numbers:
     """The standard deviation of an estimate from checks of so many codes, in theory.
 
-    `union` says how many shingles both documents have. Li, Owen and Zhang (NIPS 2012, theorem 2):
-    J (1 - J) (f - k) / (k (f - 1)) for f shingles in k checks that are not empty. Of the checks
-    that differ, one in `codes` looks equal; taking those out again adds (1 - J) / (k (codes - 1)).
+    Li, Owen and Zhang (NIPS 2012, theorem 2): J (1 - J) (f - k) / (k (f - 1)) for the f shingles of
+    two documents (of `left` and `right` many) in the k checks that are not empty. Of the d checks
+    that both have and that differ, one in `codes` looks equal; that adds d / (k**2 (codes - 1)).
     """
-    filled = checks * -np.expm1(union * math.log1p(-1 / checks))
+    union = (left + right) / (1 + jaccard)
+    empty_left, empty_right, empty = (
+        np.exp(size * math.log1p(-1 / checks)) for size in (left, right, union)
+    )
+    filled = checks * (1 - empty)
     sampled = jaccard * (1 - jaccard) * (union - filled) / (filled * np.maximum(union - 1, 1))
-    looks_equal = (1 - jaccard) / (filled * (codes - 1))
+    differ = checks * (1 - empty_left - empty_right + empty) - jaccard * filled
+    looks_equal = np.maximum(differ, 0) / (filled**2 * (codes - 1))
     return np.sqrt(np.maximum(sampled, 0) + looks_equal)

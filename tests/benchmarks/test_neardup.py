@@ -16,7 +16,13 @@ from benchmarks.neardup_labelled import (
     duplicates_found,
     news_text,
 )
-from benchmarks.neardup_truth import curve, shingle_sets, similar_pairs, words
+from benchmarks.neardup_truth import (
+    curve,
+    estimate_deviation,
+    shingle_sets,
+    similar_pairs,
+    words,
+)
 
 LETTERS = st.lists(st.sampled_from("abc"), max_size=12).map(" ".join)
 
@@ -102,3 +108,26 @@ def test_generated_surveys_have_the_layout_of_the_stage_and_do_not_change():
     assert table.schema == layout()
     assert table.equals(shard(layout(), 0, clusters(1000, 1)[:500], 1))
     assert pa.compute.count_distinct(table.column("id")).as_py() == 500
+
+
+def test_the_error_of_estimates_in_theory_is_that_of_thrown_shingles():
+    draw, checks, codes, both, each = np.random.default_rng(1), 64, 15, 150, 50
+    hashes = draw.random((2000, both + 2 * each))
+    place = draw.integers(0, checks, hashes.shape)
+    code = draw.integers(1, codes + 1, hashes.shape)
+    estimates = []
+    for row, places, codes_ in zip(hashes, place, code, strict=True):
+        sides = []
+        for own in (np.r_[: both + each], np.r_[:both, both + each : both + 2 * each]):
+            least, side = np.full(checks, 2.0), np.zeros(checks, np.int64)
+            for i in own[np.argsort(-row[own])]:
+                least[places[i]], side[places[i]] = row[i], codes_[i]
+            sides.append(side)
+        left, right = sides
+        either, shared = ((left > 0) | (right > 0)).sum(), ((left > 0) & (right > 0)).sum()
+        equal = ((left == right) & (left > 0)).sum()
+        estimates.append((codes * equal - shared) / (codes - 1) / either)
+    sizes = np.array([both + each])
+    (theory,) = estimate_deviation(np.array([0.6]), sizes, sizes, checks, codes)
+    assert np.mean(estimates) == pytest.approx(0.6, abs=4 * theory / 2000**0.5 + 0.003)
+    assert np.std(estimates) == pytest.approx(theory, rel=0.08)
