@@ -7,15 +7,17 @@ PYTHON ?= $(shell for python in python3.13 python3.12 python3.11 python3; do \
 	"$$python" -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null \
 	&& echo "$$python" && break; done)
 PAGES ?= 0
+MEGABYTES ?= 100
+DOCUMENTS ?= 1e5 1e6 1e7
 # Kernels of one file of tests are compiled by one process; more than four would wait for each other.
 TESTS := $(BIN)/python -m pytest -q --numprocesses auto --maxprocesses 4 --dist loadfile
 UV ?= uv
 
 .DEFAULT_GOAL := help
-.PHONY: help setup models demo test test-plain check bench lock clean
+.PHONY: help setup models demo test test-plain check bench bench-neardup lock clean
 
 help: ## list these targets
-	@sed -n 's/^\([a-z-]*\):.*## /  \1\t/p' $(MAKEFILE_LIST) | expand -t 14
+	@sed -n 's/^\([a-z-]*\):.*## /  \1\t/p' $(MAKEFILE_LIST) | expand -t 16
 
 setup: $(VENV)/.train ## make .venv with the locked versions (demo, test and the others do it too)
 
@@ -39,6 +41,12 @@ check: $(VENV)/.core ## lint, format check and strict types
 
 bench: $(VENV)/.train $(VENV)/.lid.176 ## ours beside datatrove, Dolma and NeMo Curator (PAGES=100: fewer)
 	@$(BIN)/python -m benchmarks.bench --pages $(PAGES)
+
+bench-neardup: $(VENV)/.train $(VENV)/.lid.176 ## near-duplicates: quality, speed beside three libraries, growth
+	@$(BIN)/python -m benchmarks.neardup_quality
+	@$(BIN)/python -m benchmarks.minhash_speed
+	@$(BIN)/python -m benchmarks.neardup_speed --megabytes $(MEGABYTES)
+	@$(BIN)/python -m benchmarks.clusters_growth --documents $(DOCUMENTS)
 
 lock: ## resolve requirements.lock anew (needs uv)
 	@echo 'setuptools>=80' | $(UV) pip compile --quiet pyproject.toml - --extra test --universal \

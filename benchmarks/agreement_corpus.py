@@ -112,9 +112,9 @@ def declarations() -> Iterator[Text]:
                 yield Text(name, Path(name).stem.partition("_")[0], text[:8000])
 
 
-def unpacked(package: str) -> Path:
+def unpacked(package: str, cache: Path = CACHE) -> Path:
     """The folder of a Debian package, downloaded and unpacked if it is not there; may be empty."""
-    folder = CACHE / "debian" / package
+    folder = cache / "debian" / package
     if not folder.is_dir():
         temporary = folder.with_suffix(".part")
         temporary.mkdir(parents=True, exist_ok=True)

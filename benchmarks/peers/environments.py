@@ -28,10 +28,15 @@ class Peer:
     def script(self) -> Path:
         return HERE / f"run_{self.name}.py"
 
+    @property
+    def neardup_script(self) -> Path:
+        return HERE / f"neardup_{self.name}.py"
+
 
 DATATROVE = Peer("datatrove", "datatrove 0.10.1")
 DOLMA = Peer("dolma", "Dolma 1.2.1")
 NEMO = Peer("nemo", "NeMo Curator 1.4.0")
+RENSA = Peer("rensa", "rensa 0.5.0 and datasketch 2.0.0")
 
 
 def install(peer: Peer) -> str:
