@@ -19,7 +19,7 @@ from curate.survey import decided
 try:
     from curate.dedup.leaders import similarity
 except ImportError:  # before decisions were partitioned
-    from curate.dedup.clusters import similarity
+    from curate.dedup.columns import similarity
 
 __all__ = ["CHECKS_COLUMN", "CODES", "similarity"]
 

@@ -8,6 +8,7 @@ import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from itertools import count
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -370,6 +371,7 @@ class _Run:
         """What the decision of this survey may use; what it leaves on the disk goes at its end."""
         folder = self._work.scratch(f"{key}-means")
         place = self._plan.recipe.steps.index(step)
+        numbers = count()
 
         def run(_: Any, method: str, tasks: Sequence[Task]) -> list[Task]:
             named: list[Task] = [
@@ -381,7 +383,7 @@ class _Run:
                     "method": method,
                     "task": task,
                     "place": number,
-                    "scratch": str(folder / f"{method}-{number}"),
+                    "scratch": str(folder / f"{method}-{next(numbers)}"),
                 }
                 for number, task in enumerate(tasks)
             ]

@@ -27,7 +27,7 @@ import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
 from curate.column import Bytes, Hashes, Mask, Numbers, Offsets, View, frozen, view
-from curate.dedup.clusters import fixed_width
+from curate.dedup.columns import fixed_width
 from curate.dedup.repeats import Taken, Units, taken_out
 from curate.dedup.segments import UNITS, Rules, segments
 from curate.errors import RecipeError

@@ -24,7 +24,7 @@ import pyarrow.parquet as pq
 
 from curate.column import Hashes, Mask, Numbers, Positions, view
 from curate.dedup import keeping
-from curate.dedup.clusters import DUPLICATE_OF, binaries, fixed_width, only
+from curate.dedup.columns import DUPLICATE_OF, binaries, fixed_width, only
 from curate.dedup.keeping import PREFERENCE, Keep
 from curate.dedup.sets import intersection, shingle_sets
 from curate.errors import RecipeError

@@ -21,7 +21,7 @@ import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
 from curate.column import Bytes, Hashes, Mask, Offsets, Positions
-from curate.dedup.clusters import fixed_width
+from curate.dedup.columns import fixed_width
 from curate.dedup.segments import NO_KEY
 from curate.errors import CurateError
 from curate.kernel import helper

@@ -19,7 +19,7 @@ import pyarrow.parquet as pq
 
 from curate.column import Hashes, Mask, Offsets, Positions, frozen, view
 from curate.dedup import runs
-from curate.dedup.clusters import fixed_width
+from curate.dedup.columns import fixed_width
 from curate.dedup.runs import LATER, MIXED, REPEATED, Answers, Chunks, Keys
 from curate.dedup.windows import (
     NO_STRETCHES,
