@@ -151,7 +151,8 @@ def shard(schema: pa.Schema, first: int, cluster: Positions, seed: int) -> pa.Ta
 def generate(documents: int, folder: Path, seed: int) -> list[Path]:
     """Surveys of so many documents."""
     folder.mkdir(parents=True, exist_ok=True)
-    schema, everyone, paths = layout(), clusters(documents, seed), []
+    schema, everyone = layout(), clusters(documents, seed)
+    paths: list[Path] = []
     for first in range(0, documents, SHARD):
         table = shard(schema, first, everyone[first : first + SHARD], seed)
         paths.append(folder / f"survey-{len(paths):05d}.parquet")

@@ -309,7 +309,7 @@ def corpus(console: Console, real: int, of_a_kind: int) -> Truth:
 def arguments() -> argparse.Namespace:
     """What the user asks for."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--real", type=int, default=0, help="real documents; 0: all 27,000")
+    parser.add_argument("--real", type=int, default=0, help="real documents; 0: all 24,000")
     parser.add_argument("--edits", type=int, default=1000, help="edited copies of each kind")
     parser.add_argument("--presets", nargs="+", default=NAMES, choices=NAMES)
     parser.add_argument("--core", type=Path, help="CORE's documents: JSONL or Parquet")

@@ -147,6 +147,12 @@ def table(given: Input, sides: list[Side]) -> Table:
     return out
 
 
+def parts(side: Side) -> str:
+    """Where a run of ours spends its time, as it notes itself."""
+    seconds = sorted(side.run.figures["seconds"].items(), key=lambda part: -part[1])
+    return f"{side.title}, seconds by part: " + ", ".join(f"{n} {s:.2f}" for n, s in seconds)
+
+
 def peers(console: Console, left_out: list[str]) -> list[str]:
     """The sides that can run; says which cannot."""
     sides = [side for side in SIDES if side not in left_out]
@@ -183,6 +189,7 @@ def main() -> None:
         ]
         sides += [peer_side(side, whole.jsonl, few.jsonl) for side in ready]
         console.print(table(whole, sides))
+        console.print("\n".join(map(parts, sides[:3])))
     console.print(
         f"Ours is verified by {verified_by()}; the others do not verify. "
         f"Load when it began: {load:.1f}."

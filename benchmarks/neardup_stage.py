@@ -88,7 +88,9 @@ def surveyed(stage: MinHash, documents: list[pa.RecordBatch], folder: Path) -> S
     """The documents in a few shards, and their surveys beside them."""
     folder.mkdir(parents=True, exist_ok=True)
     stage.survey(documents[0].slice(0, 1))  # compiles
-    texts, surveys, rows, spent = [], [], [], 0.0
+    texts: list[Path] = []
+    surveys: list[Path] = []
+    rows, spent = [], 0.0
     for first in range(0, len(documents), 10):
         mine = documents[first : first + 10]
         started = time.process_time()

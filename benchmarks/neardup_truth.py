@@ -193,11 +193,12 @@ def curve(jaccard: Numbers, bands: int, rows: int) -> Numbers:
     """How probable it is that two sets of this similarity share a band."""
     # By logarithms: at 450 bands of 20 rows the plain form loses all digits.
     with np.errstate(divide="ignore"):
-        return -np.expm1(bands * np.log1p(-(jaccard**rows)))
+        probable: Numbers = -np.expm1(bands * np.log1p(-(jaccard**rows)))
+    return probable
 
 
 def estimate_deviation(
-    jaccard: Numbers, left: Numbers, right: Numbers, checks: int, codes: int
+    jaccard: Numbers, left: Positions, right: Positions, checks: int, codes: int
 ) -> Numbers:
     """The standard deviation of an estimate from checks of so many codes, in theory.
 
@@ -213,4 +214,5 @@ def estimate_deviation(
     sampled = jaccard * (1 - jaccard) * (union - filled) / (filled * np.maximum(union - 1, 1))
     differ = checks * (1 - empty_left - empty_right + empty) - jaccard * filled
     looks_equal = np.maximum(differ, 0) / (filled**2 * (codes - 1))
-    return np.sqrt(np.maximum(sampled, 0) + looks_equal)
+    deviation: Numbers = np.sqrt(np.maximum(sampled, 0) + looks_equal)
+    return deviation
