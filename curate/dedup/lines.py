@@ -12,7 +12,6 @@ Dialects:
 - Boilerplate: lines that n documents have: {copies: n, documents: true, keep: none}.
 """
 
-import json
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -119,42 +118,27 @@ class Lines:
 
     def decide(self, surveys: list[Path], gone: list[Mask], means: Means) -> Iterator[pa.Table]:
         """What goes from every document that no earlier survey dropped."""
-        tasks: list[Task] = []
-        for number, (survey, mask) in enumerate(zip(surveys, gone, strict=True)):
-            path = means.folder / f"gone-{number}.npy"
-            np.save(path, mask)
-            tasks.append({"survey": str(survey), "gone": str(path), "memory": means.memory})
-        spread = means.each(self, "spread", tasks)
-        shards = means.folder / "shards.json"  # once, not in every task
-        shards.write_text(json.dumps([one["folder"] for one in spread]), encoding="utf-8")
-        parts = repeats.parts_of(sum(one["keys"] for one in spread), means.memory)
-        judging = [{"shards": str(shards), "part": i, "parts": parts} for i in range(parts)]
-        judged = means.folder / "judged.json"
-        folders = [one["folder"] for one in means.each(self, "judge", judging)]
-        judged.write_text(json.dumps(folders), encoding="utf-8")
-        cutting = [
-            {**task, "keys": one["folder"], "judged": str(judged), "shard": number}
-            for number, (task, one) in enumerate(zip(tasks, spread, strict=True))
-        ]
-        for done in means.each(self, "cut", cutting):
-            yield pq.read_table(done["table"], use_threads=False)
+        return repeats.decided(self, surveys, gone, means)
 
     def spread(self, task: Task, folder: Path) -> Task:
         """The distinct keys of a shard."""
         gone = np.load(task["gone"])
         survey = Path(task["survey"])
-        keys = repeats.spread(survey, gone, task["memory"], self.documents, folder)
+        keys = repeats.spread(survey, gone, task["memory"], self._rule(), folder)
         return {"folder": str(folder), "keys": keys}
 
     def judge(self, task: Task, folder: Path) -> Task:
         """What becomes of the keys in a part of the hashes, in all shards."""
-        rule = Rule(self.copies, self.keep == "first", self.documents)
-        repeats.judge(_listed(task["shards"]), task["part"], task["parts"], rule, folder)
+        shards = repeats.listed(task["shards"])
+        repeats.judge(shards, task["part"], task["parts"], self._rule(), folder)
         return {"folder": str(folder)}
+
+    def _rule(self) -> Rule:
+        return Rule(self.copies, self.keep == "first", self.documents)
 
     def cut(self, task: Task, folder: Path) -> Task:
         """The table of a shard."""
-        verdicts = repeats.shard_verdicts(_listed(task["judged"]), task["shard"])
+        verdicts = repeats.shard_verdicts(repeats.listed(task["judged"]), task["shard"])
         cutter = Cutter(Path(task["keys"]), verdicts, self.documents)
         gone, path = np.load(task["gone"]), folder / "decided.parquet"
         first = 0
@@ -183,10 +167,6 @@ class Lines:
             ],
             schema=_DECIDED,
         )
-
-
-def _listed(path: str) -> list[Path]:
-    return [Path(name) for name in json.loads(Path(path).read_text(encoding="utf-8"))]
 
 
 def _units(batch: pa.RecordBatch, first: int, gone: Mask) -> tuple[Units, Hashes]:

@@ -11,6 +11,7 @@ them. Two units with one key are taken as the same: among n distinct ones n**2 /
 one by chance, 3 pairs among 10**10.
 """
 
+import json
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -26,10 +27,12 @@ from curate.dedup.segments import NO_KEY
 from curate.errors import CurateError
 from curate.kernel import helper
 from curate.schema import ID
+from curate.survey import Means, Task
 
 # Columns of a survey: the documents' units.
 KEYS = "unit_keys"
 STARTS, ENDS, WORDS = "unit_starts", "unit_ends", "unit_words"
+CHECKS = "unit_checks"
 SIZE = "bytes"
 
 STAYS, GOES, FIRST_STAYS = 0, 1, 2  # what becomes of a key in a shard
@@ -53,7 +56,8 @@ class Rule(NamedTuple):
     copies: int  # those that occur at least so often
     keeps_first: bool  # but not the occurrence in the document with the smallest id
     documents: bool  # an occurrence is a document with the key, however often it is there
-    checks: int = 0  # how many numbers are compared with the first
+    bands: int = 1  # keys of a unit
+    checks: int = 0  # numbers of a unit that are compared with those of the first
 
 
 def parts_of(entries: int, memory: int) -> int:
@@ -98,19 +102,24 @@ def _key_count(survey: Path) -> int:
 # From a shard to its distinct keys
 
 
-def spread(survey: Path, gone: Mask, memory: int, documents: bool, folder: Path) -> int:
+def spread(survey: Path, gone: Mask, memory: int, rule: Rule, folder: Path) -> int:
     """Write the shard's distinct keys, and return how many they are."""
     by_id, rank = _ranked(survey, folder)
     parts = parts_of(_key_count(survey), memory)
     found = 0
     for part in range(parts):
         keys, rows, places = _within(survey, gone, bounds(part, parts))
-        distinct = _distinct(keys, rows, rank[rows] << 32 | places, documents)
+        ranks = rank[rows] << 32 | places // rule.bands
+        distinct = _distinct(keys, rows, ranks, rule.documents)
         found += len(distinct[0])
         columns = (*distinct[:2], by_id[distinct[2] >> 32], distinct[2] & _LOW)
         for name, column in zip(("keys", "counts", "rows", "firsts"), columns, strict=True):
             with (folder / name).open("ab") as file:
                 column.astype(_DTYPES[name], copy=False).tofile(file)
+    if rule.checks:
+        with (folder / "checks").open("wb") as file:
+            for batch in _batches(survey, CHECKS):
+                lists(batch, CHECKS)[0].tofile(file)
     return found
 
 
@@ -387,3 +396,43 @@ def shard_verdicts(judged: list[Path], shard: int) -> Bytes:
         first, last = np.load(folder / "offsets.npy", mmap_mode="r")[shard : shard + 2].tolist()
         pieces.append(np.fromfile(folder / "verdicts", np.uint8, last - first, offset=first))
     return np.concatenate(pieces)
+
+
+def shard_checks(judged: list[Path], shard: int, checks: int) -> Hashes:
+    """For those of a shard's distinct keys that may go, the checks of the first unit with each."""
+    pieces = [np.empty((0, checks), np.uint64)]
+    for folder in judged:
+        first, last = np.load(folder / "offsets.npy", mmap_mode="r")[shard : shard + 2].tolist()
+        verdicts = np.fromfile(folder / "verdicts", np.uint8, last)
+        before, own = (np.count_nonzero(part) for part in (verdicts[:first], verdicts[first:]))
+        found = np.fromfile(folder / "checks", "<u8", own * checks, offset=before * checks * 8)
+        pieces.append(found.reshape(-1, checks))
+    return np.concatenate(pieces)
+
+
+def decided(stage: Any, surveys: list[Path], gone: list[Mask], means: Means) -> Iterator[pa.Table]:
+    """The tables of a stage that has a method for each of the three steps: spread, judge, cut."""
+    tasks: list[Task] = []
+    for number, (survey, mask) in enumerate(zip(surveys, gone, strict=True)):
+        path = means.folder / f"gone-{number}.npy"
+        np.save(path, mask)
+        tasks.append({"survey": str(survey), "gone": str(path), "memory": means.memory})
+    spread = means.each(stage, "spread", tasks)
+    shards = means.folder / "shards.json"  # once, not in every task
+    shards.write_text(json.dumps([one["folder"] for one in spread]), encoding="utf-8")
+    parts = parts_of(sum(one["keys"] for one in spread), means.memory)
+    judging = [{"shards": str(shards), "part": i, "parts": parts} for i in range(parts)]
+    judged = means.folder / "judged.json"
+    folders = [one["folder"] for one in means.each(stage, "judge", judging)]
+    judged.write_text(json.dumps(folders), encoding="utf-8")
+    cutting = [
+        {**task, "keys": one["folder"], "judged": str(judged), "shard": number}
+        for number, (task, one) in enumerate(zip(tasks, spread, strict=True))
+    ]
+    for done in means.each(stage, "cut", cutting):
+        yield pq.read_table(done["table"], use_threads=False)
+
+
+def listed(path: str) -> list[Path]:
+    """The folders whose names are in a file."""
+    return [Path(name) for name in json.loads(Path(path).read_text(encoding="utf-8"))]
