@@ -4,7 +4,7 @@
    its documents first. A key that a shard has a million times is one entry from here on.
 2. `judge`, for every part of the hashes: the sums over all shards, and what becomes of each key
    in each shard.
-3. `Cutter`, for every shard: from keys back to stretches of text.
+3. `cut_task`, for every shard: from keys back to stretches of text.
 
 A shard's arrays lie in its folder, whole and sorted, so that a part of the hashes is a stretch of
 them. Two units with one key are taken as the same: among n distinct ones n**2 / 2**65 pairs have
@@ -12,21 +12,22 @@ one by chance, 3 pairs among 10**10.
 """
 
 import json
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
-from curate.column import Bytes, Hashes, Mask, Offsets, Positions
+from curate.column import Bytes, Hashes, Mask, Offsets, Positions, frozen
 from curate.dedup.clusters import fixed_width
 from curate.dedup.segments import NO_KEY
 from curate.errors import CurateError
 from curate.kernel import helper
-from curate.schema import ID
+from curate.schema import BOUND, CUT_BY, CUTS, DROPPED_BY, ID, VALUE
 from curate.survey import Means, Task
 
 # Columns of a survey: the documents' units.
@@ -368,25 +369,41 @@ def taken_out(units: Units, marks: Bytes, min_words: int) -> Taken:
     return taken._replace(cuts=taken.cuts[: taken.offsets[-1]])
 
 
-class Cutter:
-    """What a shard loses, some documents after others in the shard's order."""
+class Names(NamedTuple):
+    """What a stage calls what it does."""
 
-    def __init__(self, folder: Path, verdicts: Bytes, documents: bool) -> None:
+    reason: str  # of a cut
+    left: str  # of a document's end: too little is left
+    column: str  # with how many units went
+
+
+class Marker:
+    """Which units of a shard go, some documents after others in the shard's order."""
+
+    def __init__(self, task: Task, documents: bool, span: int) -> None:
+        folder = Path(task["keys"])
         self.keys = stored(folder, "keys")
+        verdicts = shard_verdicts(listed(task["judged"]), task["shard"])
         if len(verdicts) != len(self.keys):
             raise CurateError(f"{folder}: {len(verdicts)} verdicts on {len(self.keys)} keys")
         self.verdicts = Verdicts(verdicts, np.asarray(stored(folder, "rows")), documents)
+        self.span = span
 
-    def taken(self, units: Units, keys: Hashes, span: int, min_words: int) -> Taken:
-        """What goes from these documents; keys of those that take no part are NO_KEY."""
-        # In the order of keys, so that what is searched is at hand: 5 times as fast.
-        order = np.argsort(keys)
-        places = np.empty(len(keys), np.int64)
-        places[order] = np.searchsorted(self.keys, keys[order])
-        places[keys == NO_KEY] = -1
+    def __call__(self, _: pa.RecordBatch, units: Units, keys: Hashes) -> Bytes:
+        """A mark for each unit; keys of those that take no part are NO_KEY."""
         marks = np.zeros(len(keys), np.uint8)
-        mark(units, places, self.verdicts, span, marks)
-        return taken_out(units, marks, min_words)
+        mark(units, places_of(keys, self.keys), self.verdicts, self.span, marks)
+        return marks
+
+
+def places_of(keys: Hashes, known: Hashes) -> Positions:
+    """Where the keys are among those that are known, in order; -1 for NO_KEY."""
+    # In the order of keys, so that what is searched is at hand.
+    order = np.argsort(keys)
+    places = np.empty(len(keys), np.int64)
+    places[order] = np.searchsorted(known, keys[order])
+    places[keys == NO_KEY] = -1
+    return places
 
 
 def shard_verdicts(judged: list[Path], shard: int) -> Bytes:
@@ -420,7 +437,8 @@ def decided(stage: Any, surveys: list[Path], gone: list[Mask], means: Means) -> 
     spread = means.each(stage, "spread", tasks)
     shards = means.folder / "shards.json"  # once, not in every task
     shards.write_text(json.dumps([one["folder"] for one in spread]), encoding="utf-8")
-    parts = parts_of(sum(one["keys"] for one in spread), means.memory)
+    memory = means.memory // (2 if stage.rule().checks else 1)  # checks are as large as all else
+    parts = parts_of(sum(one["keys"] for one in spread), memory)
     judging = [{"shards": str(shards), "part": i, "parts": parts} for i in range(parts)]
     judged = means.folder / "judged.json"
     folders = [one["folder"] for one in means.each(stage, "judge", judging)]
@@ -431,6 +449,94 @@ def decided(stage: Any, surveys: list[Path], gone: list[Mask], means: Means) -> 
     ]
     for done in means.each(stage, "cut", cutting):
         yield pq.read_table(done["table"], use_threads=False)
+
+
+def spread_task(rule: Rule, task: Task, folder: Path) -> Task:
+    """The first step, for a shard."""
+    gone = np.load(task["gone"])
+    keys = spread(Path(task["survey"]), gone, task["memory"], rule, folder)
+    return {"folder": str(folder), "keys": keys}
+
+
+def judge_task(rule: Rule, task: Task, folder: Path) -> Task:
+    """The second step, for a part of the hashes."""
+    judge(listed(task["shards"]), task["part"], task["parts"], rule, folder)
+    return {"folder": str(folder)}
+
+
+Marks = Callable[[pa.RecordBatch, Units, Hashes], Bytes]
+
+
+def cut_task(task: Task, folder: Path, names: Names, min_words: int, marks: Marks) -> Task:
+    """The third step, for a shard: its table."""
+    gone, path = np.load(task["gone"]), folder / "decided.parquet"
+    schema = _schema(names)
+    first = 0
+    with pq.ParquetFile(task["survey"]) as file, pq.ParquetWriter(path, schema) as writer:
+        for batch in file.iter_batches(_ROWS, use_threads=False):
+            own = gone[first : first + batch.num_rows]
+            units, keys = _units(batch, first, own)
+            taken = taken_out(units, marks(batch, units, keys), min_words)
+            writer.write_batch(_decided(taken, own, names, min_words))
+            first += batch.num_rows
+    return {"table": str(path)}
+
+
+def _schema(names: Names) -> pa.Schema:
+    return pa.schema(
+        [
+            (DROPPED_BY, pa.string()),
+            (VALUE, pa.float64()),
+            (BOUND, pa.float64()),
+            (CUTS, pa.list_(pa.int32())),
+            (CUT_BY, pa.string()),
+            (names.column, pa.int32()),
+        ]
+    )
+
+
+def _decided(taken: Taken, gone: Mask, names: Names, min_words: int) -> pa.RecordBatch:
+    cut = taken.units > 0
+    drops = cut & (taken.words < min_words)
+    nothing = pa.scalar(None, pa.string())
+    return pa.RecordBatch.from_arrays(
+        [
+            pc.if_else(pa.array(drops), names.left, nothing),
+            pa.array(taken.words.astype(np.float64), mask=~drops),
+            pa.array(np.full(len(drops), min_words, np.float64), mask=~drops),
+            pa.ListArray.from_arrays(pa.array(taken.offsets), pa.array(taken.cuts)),
+            pc.if_else(pa.array(cut & ~drops), names.reason, nothing),
+            pa.array(taken.units, mask=gone),
+        ],
+        schema=_schema(names),
+    )
+
+
+def _units(batch: pa.RecordBatch, first: int, gone: Mask) -> tuple[Units, Hashes]:
+    """The units of a part of a survey, and their keys: none of documents that are gone."""
+    keys, key_offsets = lists(batch, KEYS)
+    starts, offsets = lists(batch, STARTS)
+    ends = lists(batch, ENDS)[0]
+    has_words = WORDS in batch.schema.names
+    words = lists(batch, WORDS)[0] if has_words else np.empty(0, np.int32)
+    sizes = batch.column(SIZE).to_numpy()
+    out = np.repeat(gone, np.diff(key_offsets))
+    # Frozen, so that there is one kernel type.
+    starts, ends, words, offsets, sizes = map(frozen, (starts, ends, words, offsets, sizes))
+    return Units(first, starts, ends, words, offsets, sizes), np.where(out, NO_KEY, keys)
+
+
+def table(
+    batch: pa.RecordBatch, sizes: Offsets, offsets: Offsets, columns: dict[str, Any]
+) -> pa.Table:
+    """The survey of a batch with these columns of units, as many numbers for each as it has."""
+    lists = {}
+    for name, values in columns.items():
+        each = values.size // max(int(offsets[-1]), 1)
+        lists[name] = pa.ListArray.from_arrays(
+            pa.array(offsets.astype(np.int32) * np.int32(each)), pa.array(values.ravel())
+        )
+    return pa.table({ID: batch.column(ID), SIZE: sizes, **lists})
 
 
 def listed(path: str) -> list[Path]:
