@@ -16,20 +16,12 @@ from curate.dedup.minhash import PRESETS, MinHash
 from curate.schema import DROPPED_BY, ID, TEXT
 from curate.survey import decided
 
-try:
-    from curate.dedup.leaders import similarity
-except ImportError:  # before decisions were partitioned
-    from curate.dedup.columns import similarity
-
 __all__ = ["CHECKS_COLUMN", "CODES", "similarity"]
 
 Verify = Literal["text", "sketch", "none"]
 CHECKS_COLUMN = "checks"  # of a survey: four bits each
 CODES = 15  # values of a check that is not empty
 BATCH = 1000  # documents
-
-# Before there was `similarity`, `verify` was the number, and the comparison was of sketches.
-_SKETCH_ONLY = all(field.name != "similarity" for field in fields(MinHash))
 
 
 def preset(name: str) -> tuple[int, int]:
@@ -43,8 +35,6 @@ def settings(
 ) -> dict[str, Any]:
     """The stage's keys in a recipe."""
     banding = {"bands": bands, "rows": rows, "ngram": ngram}
-    if _SKETCH_ONLY:
-        return {**banding, "verify": None if verify == "none" else similarity}
     return {**banding, "verify": verify, "similarity": similarity}
 
 

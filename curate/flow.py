@@ -1,4 +1,4 @@
-"""Batches through the stages of a pass: marked rows move out, cuts are made, the rest is written."""
+"""Batches through the stages of a pass: marked rows move out, cuts are made, the rest stays."""
 
 import time
 from collections.abc import Callable, Iterator

@@ -12,7 +12,6 @@ Dialects:
 - Boilerplate: lines that n documents have: {copies: n, documents: true, keep: none}.
 """
 
-import json
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -20,31 +19,16 @@ from typing import Literal
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.compute as pc
-import pyarrow.parquet as pq
 
-from curate.column import Hashes, Mask, frozen, view
+from curate.column import Hashes, Mask, view
 from curate.dedup import repeats
-from curate.dedup.repeats import ENDS, KEYS, SIZE, STARTS, WORDS, Cutter, Rule, Taken, Units
-from curate.dedup.segments import NO_KEY, UNITS, Normalise, Rules, Unit, group_hashes, segments
+from curate.dedup.repeats import ENDS, KEYS, STARTS, WORDS, Marker, Names, Rule
+from curate.dedup.segments import UNITS, Normalise, Rules, Unit, group_hashes, segments
 from curate.errors import RecipeError
-from curate.schema import BOUND, CUT_BY, CUTS, DROPPED_BY, ID, LANGUAGE, TEXT, VALUE, Batch
+from curate.schema import LANGUAGE, TEXT, Batch
 from curate.survey import Means, Task
 
-REASON = "lines.repeated"
-LEFT = "lines.words_left"
-CUT_COUNT = "lines_cut"
-
-_DECIDED = pa.schema(
-    [
-        (DROPPED_BY, pa.string()),
-        (VALUE, pa.float64()),
-        (BOUND, pa.float64()),
-        (CUTS, pa.list_(pa.int32())),
-        (CUT_BY, pa.string()),
-        (CUT_COUNT, pa.int32()),
-    ]
-)
+NAMES = Names("lines.repeated", "lines.words_left", "lines_cut")
 
 
 @dataclass(frozen=True)
@@ -91,20 +75,10 @@ class Lines:
         texts = view(batch.column(TEXT))
         rules = Rules(UNITS[self.unit], self.span, self.min_bytes, self.min_words > 1)
         found = segments(texts, self._groups(batch), rules, self.normalise)
-        offsets = pa.array(found.offsets)
         columns = {KEYS: found.keys, STARTS: found.starts, ENDS: found.ends}
         if rules.counts:
             columns[WORDS] = found.words
-        return pa.table(
-            {
-                ID: batch.column(ID),
-                SIZE: np.diff(texts.offsets),
-                **{
-                    name: pa.ListArray.from_arrays(offsets, pa.array(values))
-                    for name, values in columns.items()
-                },
-            }
-        )
+        return repeats.table(batch, np.diff(texts.offsets), found.offsets, columns)
 
     def _groups(self, batch: Batch) -> Hashes:
         if self.within is None:
@@ -119,84 +93,21 @@ class Lines:
 
     def decide(self, surveys: list[Path], gone: list[Mask], means: Means) -> Iterator[pa.Table]:
         """What goes from every document that no earlier survey dropped."""
-        tasks: list[Task] = []
-        for number, (survey, mask) in enumerate(zip(surveys, gone, strict=True)):
-            path = means.folder / f"gone-{number}.npy"
-            np.save(path, mask)
-            tasks.append({"survey": str(survey), "gone": str(path), "memory": means.memory})
-        spread = means.each(self, "spread", tasks)
-        shards = means.folder / "shards.json"  # once, not in every task
-        shards.write_text(json.dumps([one["folder"] for one in spread]), encoding="utf-8")
-        parts = repeats.parts_of(sum(one["keys"] for one in spread), means.memory)
-        judging = [{"shards": str(shards), "part": i, "parts": parts} for i in range(parts)]
-        judged = means.folder / "judged.json"
-        folders = [one["folder"] for one in means.each(self, "judge", judging)]
-        judged.write_text(json.dumps(folders), encoding="utf-8")
-        cutting = [
-            {**task, "keys": one["folder"], "judged": str(judged), "shard": number}
-            for number, (task, one) in enumerate(zip(tasks, spread, strict=True))
-        ]
-        for done in means.each(self, "cut", cutting):
-            yield pq.read_table(done["table"], use_threads=False)
+        return repeats.decided(self, surveys, gone, means)
 
     def spread(self, task: Task, folder: Path) -> Task:
         """The distinct keys of a shard."""
-        gone = np.load(task["gone"])
-        survey = Path(task["survey"])
-        keys = repeats.spread(survey, gone, task["memory"], self.documents, folder)
-        return {"folder": str(folder), "keys": keys}
+        return repeats.spread_task(self.rule(), task, folder)
 
     def judge(self, task: Task, folder: Path) -> Task:
         """What becomes of the keys in a part of the hashes, in all shards."""
-        rule = Rule(self.copies, self.keep == "first", self.documents)
-        repeats.judge(_listed(task["shards"]), task["part"], task["parts"], rule, folder)
-        return {"folder": str(folder)}
+        return repeats.judge_task(self.rule(), task, folder)
+
+    def rule(self) -> Rule:
+        """Which units go."""
+        return Rule(self.copies, self.keep == "first", self.documents)
 
     def cut(self, task: Task, folder: Path) -> Task:
         """The table of a shard."""
-        verdicts = repeats.shard_verdicts(_listed(task["judged"]), task["shard"])
-        cutter = Cutter(Path(task["keys"]), verdicts, self.documents)
-        gone, path = np.load(task["gone"]), folder / "decided.parquet"
-        first = 0
-        with pq.ParquetFile(task["survey"]) as file, pq.ParquetWriter(path, _DECIDED) as writer:
-            for batch in file.iter_batches(use_threads=False):
-                own = gone[first : first + batch.num_rows]
-                units, keys = _units(batch, first, own)
-                taken = cutter.taken(units, keys, self.span, self.min_words)
-                writer.write_batch(self._decided(taken, own))
-                first += batch.num_rows
-        return {"table": str(path)}
-
-    def _decided(self, taken: Taken, gone: Mask) -> pa.RecordBatch:
-        cut = taken.units > 0
-        drops = cut & (taken.words < self.min_words)
-        nothing = pa.scalar(None, pa.string())
-        bound = np.full(len(drops), self.min_words, np.float64)
-        return pa.RecordBatch.from_arrays(
-            [
-                pc.if_else(pa.array(drops), LEFT, nothing),
-                pa.array(taken.words.astype(np.float64), mask=~drops),
-                pa.array(bound, mask=~drops),
-                pa.ListArray.from_arrays(pa.array(taken.offsets), pa.array(taken.cuts)),
-                pc.if_else(pa.array(cut & ~drops), REASON, nothing),
-                pa.array(taken.units, mask=gone),
-            ],
-            schema=_DECIDED,
-        )
-
-
-def _listed(path: str) -> list[Path]:
-    return [Path(name) for name in json.loads(Path(path).read_text(encoding="utf-8"))]
-
-
-def _units(batch: pa.RecordBatch, first: int, gone: Mask) -> tuple[Units, Hashes]:
-    """The units of a part of a survey, and their keys: none of documents that are gone."""
-    keys, offsets = repeats.lists(batch, KEYS)
-    starts, ends = (repeats.lists(batch, name)[0] for name in (STARTS, ENDS))
-    has_words = WORDS in batch.schema.names
-    words = repeats.lists(batch, WORDS)[0] if has_words else np.empty(0, np.int32)
-    sizes = batch.column(SIZE).to_numpy()
-    out = np.repeat(gone, np.diff(offsets))
-    # Frozen, so that there is one kernel type.
-    starts, ends, words, offsets, sizes = map(frozen, (starts, ends, words, offsets, sizes))
-    return Units(first, starts, ends, words, offsets, sizes), np.where(out, NO_KEY, keys)
+        marker = Marker(task, self.documents, self.span)
+        return repeats.cut_task(task, folder, NAMES, self.min_words, marker)

@@ -4,32 +4,36 @@
    its documents first. A key that a shard has a million times is one entry from here on.
 2. `judge`, for every part of the hashes: the sums over all shards, and what becomes of each key
    in each shard.
-3. `Cutter`, for every shard: from keys back to stretches of text.
+3. `cut_task`, for every shard: from keys back to stretches of text.
 
 A shard's arrays lie in its folder, whole and sorted, so that a part of the hashes is a stretch of
 them. Two units with one key are taken as the same: among n distinct ones n**2 / 2**65 pairs have
 one by chance, 3 pairs among 10**10.
 """
 
-from collections.abc import Iterator
+import json
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
-from curate.column import Bytes, Hashes, Mask, Offsets, Positions
+from curate.column import Bytes, Hashes, Mask, Offsets, Positions, frozen
 from curate.dedup.columns import fixed_width
 from curate.dedup.segments import NO_KEY
 from curate.errors import CurateError
 from curate.kernel import helper
-from curate.schema import ID
+from curate.schema import BOUND, CUT_BY, CUTS, DROPPED_BY, ID, VALUE
+from curate.survey import Means, Task
 
 # Columns of a survey: the documents' units.
 KEYS = "unit_keys"
 STARTS, ENDS, WORDS = "unit_starts", "unit_ends", "unit_words"
+CHECKS = "unit_checks"
 SIZE = "bytes"
 
 STAYS, GOES, FIRST_STAYS = 0, 1, 2  # what becomes of a key in a shard
@@ -53,7 +57,8 @@ class Rule(NamedTuple):
     copies: int  # those that occur at least so often
     keeps_first: bool  # but not the occurrence in the document with the smallest id
     documents: bool  # an occurrence is a document with the key, however often it is there
-    checks: int = 0  # how many numbers are compared with the first
+    bands: int = 1  # keys of a unit
+    checks: int = 0  # numbers of a unit that are compared with those of the first
 
 
 def parts_of(entries: int, memory: int) -> int:
@@ -98,19 +103,24 @@ def _key_count(survey: Path) -> int:
 # From a shard to its distinct keys
 
 
-def spread(survey: Path, gone: Mask, memory: int, documents: bool, folder: Path) -> int:
+def spread(survey: Path, gone: Mask, memory: int, rule: Rule, folder: Path) -> int:
     """Write the shard's distinct keys, and return how many they are."""
     by_id, rank = _ranked(survey, folder)
     parts = parts_of(_key_count(survey), memory)
     found = 0
     for part in range(parts):
         keys, rows, places = _within(survey, gone, bounds(part, parts))
-        distinct = _distinct(keys, rows, rank[rows] << 32 | places, documents)
+        ranks = rank[rows] << 32 | places // rule.bands
+        distinct = _distinct(keys, rows, ranks, rule.documents)
         found += len(distinct[0])
         columns = (*distinct[:2], by_id[distinct[2] >> 32], distinct[2] & _LOW)
         for name, column in zip(("keys", "counts", "rows", "firsts"), columns, strict=True):
             with (folder / name).open("ab") as file:
                 column.astype(_DTYPES[name], copy=False).tofile(file)
+    if rule.checks:
+        with (folder / "checks").open("wb") as file:
+            for batch in _batches(survey, CHECKS):
+                lists(batch, CHECKS)[0].tofile(file)
     return found
 
 
@@ -359,25 +369,41 @@ def taken_out(units: Units, marks: Bytes, min_words: int) -> Taken:
     return taken._replace(cuts=taken.cuts[: taken.offsets[-1]])
 
 
-class Cutter:
-    """What a shard loses, some documents after others in the shard's order."""
+class Names(NamedTuple):
+    """What a stage calls what it does."""
 
-    def __init__(self, folder: Path, verdicts: Bytes, documents: bool) -> None:
+    reason: str  # of a cut
+    left: str  # of a document's end: too little is left
+    column: str  # with how many units went
+
+
+class Marker:
+    """Which units of a shard go, some documents after others in the shard's order."""
+
+    def __init__(self, task: Task, documents: bool, span: int) -> None:
+        folder = Path(task["keys"])
         self.keys = stored(folder, "keys")
+        verdicts = shard_verdicts(listed(task["judged"]), task["shard"])
         if len(verdicts) != len(self.keys):
             raise CurateError(f"{folder}: {len(verdicts)} verdicts on {len(self.keys)} keys")
         self.verdicts = Verdicts(verdicts, np.asarray(stored(folder, "rows")), documents)
+        self.span = span
 
-    def taken(self, units: Units, keys: Hashes, span: int, min_words: int) -> Taken:
-        """What goes from these documents; keys of those that take no part are NO_KEY."""
-        # In the order of keys, so that what is searched is at hand: 5 times as fast.
-        order = np.argsort(keys)
-        places = np.empty(len(keys), np.int64)
-        places[order] = np.searchsorted(self.keys, keys[order])
-        places[keys == NO_KEY] = -1
+    def __call__(self, _: pa.RecordBatch, units: Units, keys: Hashes) -> Bytes:
+        """A mark for each unit; keys of those that take no part are NO_KEY."""
         marks = np.zeros(len(keys), np.uint8)
-        mark(units, places, self.verdicts, span, marks)
-        return taken_out(units, marks, min_words)
+        mark(units, places_of(keys, self.keys), self.verdicts, self.span, marks)
+        return marks
+
+
+def places_of(keys: Hashes, known: Hashes) -> Positions:
+    """Where the keys are among those that are known, in order; -1 for NO_KEY."""
+    # In the order of keys, so that what is searched is at hand.
+    order = np.argsort(keys)
+    places = np.empty(len(keys), np.int64)
+    places[order] = np.searchsorted(known, keys[order])
+    places[keys == NO_KEY] = -1
+    return places
 
 
 def shard_verdicts(judged: list[Path], shard: int) -> Bytes:
@@ -387,3 +413,132 @@ def shard_verdicts(judged: list[Path], shard: int) -> Bytes:
         first, last = np.load(folder / "offsets.npy", mmap_mode="r")[shard : shard + 2].tolist()
         pieces.append(np.fromfile(folder / "verdicts", np.uint8, last - first, offset=first))
     return np.concatenate(pieces)
+
+
+def shard_checks(judged: list[Path], shard: int, checks: int) -> Hashes:
+    """For those of a shard's distinct keys that may go, the checks of the first unit with each."""
+    pieces = [np.empty((0, checks), np.uint64)]
+    for folder in judged:
+        first, last = np.load(folder / "offsets.npy", mmap_mode="r")[shard : shard + 2].tolist()
+        verdicts = np.fromfile(folder / "verdicts", np.uint8, last)
+        before, own = (np.count_nonzero(part) for part in (verdicts[:first], verdicts[first:]))
+        found = np.fromfile(folder / "checks", "<u8", own * checks, offset=before * checks * 8)
+        pieces.append(found.reshape(-1, checks))
+    return np.concatenate(pieces)
+
+
+def decided(stage: Any, surveys: list[Path], gone: list[Mask], means: Means) -> Iterator[pa.Table]:
+    """The tables of a stage that has a method for each of the three steps: spread, judge, cut."""
+    tasks: list[Task] = []
+    for number, (survey, mask) in enumerate(zip(surveys, gone, strict=True)):
+        path = means.folder / f"gone-{number}.npy"
+        np.save(path, mask)
+        tasks.append({"survey": str(survey), "gone": str(path), "memory": means.memory})
+    spread = means.each(stage, "spread", tasks)
+    shards = means.folder / "shards.json"  # once, not in every task
+    shards.write_text(json.dumps([one["folder"] for one in spread]), encoding="utf-8")
+    memory = means.memory // (2 if stage.rule().checks else 1)  # checks are as large as all else
+    parts = parts_of(sum(one["keys"] for one in spread), memory)
+    judging = [{"shards": str(shards), "part": i, "parts": parts} for i in range(parts)]
+    judged = means.folder / "judged.json"
+    folders = [one["folder"] for one in means.each(stage, "judge", judging)]
+    judged.write_text(json.dumps(folders), encoding="utf-8")
+    cutting = [
+        {**task, "keys": one["folder"], "judged": str(judged), "shard": number}
+        for number, (task, one) in enumerate(zip(tasks, spread, strict=True))
+    ]
+    for done in means.each(stage, "cut", cutting):
+        yield pq.read_table(done["table"], use_threads=False)
+
+
+def spread_task(rule: Rule, task: Task, folder: Path) -> Task:
+    """The first step, for a shard."""
+    gone = np.load(task["gone"])
+    keys = spread(Path(task["survey"]), gone, task["memory"], rule, folder)
+    return {"folder": str(folder), "keys": keys}
+
+
+def judge_task(rule: Rule, task: Task, folder: Path) -> Task:
+    """The second step, for a part of the hashes."""
+    judge(listed(task["shards"]), task["part"], task["parts"], rule, folder)
+    return {"folder": str(folder)}
+
+
+Marks = Callable[[pa.RecordBatch, Units, Hashes], Bytes]
+
+
+def cut_task(task: Task, folder: Path, names: Names, min_words: int, marks: Marks) -> Task:
+    """The third step, for a shard: its table."""
+    gone, path = np.load(task["gone"]), folder / "decided.parquet"
+    schema = _schema(names)
+    first = 0
+    with pq.ParquetFile(task["survey"]) as file, pq.ParquetWriter(path, schema) as writer:
+        for batch in file.iter_batches(_ROWS, use_threads=False):
+            own = gone[first : first + batch.num_rows]
+            units, keys = _units(batch, first, own)
+            taken = taken_out(units, marks(batch, units, keys), min_words)
+            writer.write_batch(_decided(taken, own, names, min_words))
+            first += batch.num_rows
+    return {"table": str(path)}
+
+
+def _schema(names: Names) -> pa.Schema:
+    return pa.schema(
+        [
+            (DROPPED_BY, pa.string()),
+            (VALUE, pa.float64()),
+            (BOUND, pa.float64()),
+            (CUTS, pa.list_(pa.int32())),
+            (CUT_BY, pa.string()),
+            (names.column, pa.int32()),
+        ]
+    )
+
+
+def _decided(taken: Taken, gone: Mask, names: Names, min_words: int) -> pa.RecordBatch:
+    cut = taken.units > 0
+    drops = cut & (taken.words < min_words)
+    nothing = pa.scalar(None, pa.string())
+    return pa.RecordBatch.from_arrays(
+        [
+            pc.if_else(pa.array(drops), names.left, nothing),
+            pa.array(taken.words.astype(np.float64), mask=~drops),
+            pa.array(np.full(len(drops), min_words, np.float64), mask=~drops),
+            pa.ListArray.from_arrays(pa.array(taken.offsets), pa.array(taken.cuts)),
+            pc.if_else(pa.array(cut & ~drops), names.reason, nothing),
+            pa.array(taken.units, mask=gone),
+        ],
+        schema=_schema(names),
+    )
+
+
+def _units(batch: pa.RecordBatch, first: int, gone: Mask) -> tuple[Units, Hashes]:
+    """The units of a part of a survey, and their keys: none of documents that are gone."""
+    keys, key_offsets = lists(batch, KEYS)
+    starts, offsets = lists(batch, STARTS)
+    ends = lists(batch, ENDS)[0]
+    has_words = WORDS in batch.schema.names
+    words = lists(batch, WORDS)[0] if has_words else np.empty(0, np.int32)
+    sizes = batch.column(SIZE).to_numpy()
+    out = np.repeat(gone, np.diff(key_offsets))
+    # Frozen, so that there is one kernel type.
+    starts, ends, words, offsets, sizes = map(frozen, (starts, ends, words, offsets, sizes))
+    return Units(first, starts, ends, words, offsets, sizes), np.where(out, NO_KEY, keys)
+
+
+def table(
+    batch: pa.RecordBatch, sizes: Offsets, offsets: Offsets, columns: dict[str, Any]
+) -> pa.Table:
+    """The survey of a batch with these columns of units, as many numbers for each as it has."""
+    lists = {}
+    for name, values in columns.items():
+        each = values.size // max(int(offsets[-1]), 1)
+        lists[name] = pa.ListArray.from_arrays(
+            pa.array(offsets.astype(np.int32) * np.int32(each)), pa.array(values.ravel())
+        )
+    return pa.table({ID: batch.column(ID), SIZE: sizes, **lists})
+
+
+def listed(path: str) -> list[Path]:
+    """The folders whose names are in a file."""
+    return [Path(name) for name in json.loads(Path(path).read_text(encoding="utf-8"))]

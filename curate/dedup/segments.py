@@ -106,7 +106,7 @@ def _character(text: Bytes, at: int, end: int, table: Characters) -> tuple[np.ui
 
 
 @borrowing
-def _folded(text: Bytes, start: int, end: int, out: Bytes, fold: Fold) -> int:
+def folded(text: Bytes, start: int, end: int, out: Bytes, fold: Fold) -> int:
     """Write what a stretch becomes, and return how many bytes it has then."""
     table, plain, collapses = fold.table, fold.plain, fold.collapses
     at, to, blank = start, 0, False
@@ -151,7 +151,7 @@ def _hash(text: Bytes, place: tuple[int, int], out: Bytes, fold: Fold) -> tuple[
     end = skip_space_back(text, start, place[1])
     if not fold.copies:
         return hash_bytes(text, start, end), end - start
-    size = _folded(text, start, end, out, fold)
+    size = folded(text, start, end, out, fold)
     return hash_bytes(out, 0, size), size
 
 

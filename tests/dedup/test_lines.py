@@ -235,10 +235,12 @@ def test_language_matters_only_to_groups_of_languages():
 
 def test_verdicts_of_another_survey_are_refused(tmp_path):
     pq.write_table(Lines().survey(batch_of([(1, "a\nb")])), tmp_path / "survey.parquet")
-    gone = np.zeros(1, np.bool_)
-    assert repeats.spread(tmp_path / "survey.parquet", gone, MEMORY, False, tmp_path) == 2
-    with pytest.raises(CurateError, match="3 verdicts on 2 keys"):
-        repeats.Cutter(tmp_path, np.zeros(3, np.uint8), False)
+    gone, rule = np.zeros(1, np.bool_), repeats.Rule(2, True, False)
+    assert repeats.spread(tmp_path / "survey.parquet", gone, MEMORY, rule, tmp_path) == 2
+    (tmp_path / "judged").write_text("[]")
+    task = {"keys": str(tmp_path), "judged": str(tmp_path / "judged"), "shard": 0}
+    with pytest.raises(CurateError, match="0 verdicts on 2 keys"):
+        repeats.Marker(task, False, 1)
 
 
 # Units against the plain twin

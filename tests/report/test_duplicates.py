@@ -22,7 +22,7 @@ name: alike
 stages:
   - html.Extract
   - exact.Exact
-  - minhash.MinHash: {verify: 0.6}
+  - minhash.MinHash: {similarity: 0.6}
   - filter: [{gopher.word_count: {low: 1, high: 400}}]
 """
 WORDS = [
