@@ -1,5 +1,6 @@
 """Repeated substrings against a dictionary of all windows, and laws of what is cut."""
 
+import json
 import os
 import re
 from collections import defaultdict
@@ -15,8 +16,9 @@ from hypothesis import strategies as st
 from curate.column import View, frozen
 from curate.dedup import runs, windows
 from curate.dedup.substrings import LITTLE_LEFT, REASON, Substrings
-from curate.errors import RecipeError, ShardError
-from curate.survey import Survey, decided
+from curate.errors import ModelError, RecipeError, ShardError
+from curate.survey import Means, Survey, decided
+from tokenizer.vocabulary import Vocabulary
 
 JIT_OFF = os.environ.get("NUMBA_DISABLE_JIT") == "1"
 SCRATCH = [HealthCheck.function_scoped_fixture]
@@ -26,13 +28,17 @@ def identity(number):
     return number.to_bytes(16, "big")
 
 
+def batch_of(rows):
+    ids = pa.array([identity(number) for number, _ in rows], pa.binary(16))
+    texts = pa.array([text for _, text in rows], pa.string())
+    return pa.RecordBatch.from_arrays([ids, texts], ["id", "text"])
+
+
 def decide(stage, folder, *shards, gone=(), memory=1 << 20, group=1000):
     """What is decided about shards of (number, text)."""
     surveys, texts = [], []
     for i, rows in enumerate(shards):
-        ids = pa.array([identity(number) for number, _ in rows], pa.binary(16))
-        column = pa.array([text for _, text in rows], pa.string())
-        batch = pa.RecordBatch.from_arrays([ids, column], ["id", "text"])
+        batch = batch_of(rows)
         surveys.append(folder / f"survey-{i}.parquet")
         texts.append(folder / f"text-{i}.parquet")
         pq.write_table(stage.survey(batch), surveys[-1], row_group_size=group)
@@ -379,3 +385,50 @@ def test_stretches_are_taken_piece_by_piece(given_, most):
         assert len(windows.places(some)) == most or not len(left.rows)
         found += windows.places(some).tolist()
     assert found == every
+
+
+# Tokens
+
+
+def test_tokens_are_cut_as_a_tokenizer_spells_them(tmp_path):
+    kinds = [bytes([byte]) for byte in range(256)]
+    merges = np.array([[97, 98, 256], [256, 99, 257]], np.int32)
+    vocabulary = Vocabulary((*kinds, b"ab", b"abc"), merges, "gpt2")
+    vocabulary.save(tmp_path)
+    stage = Substrings(length=7, unit="tokens", tokenizer=str(tmp_path))
+    rows = [(1, "x" + "abc" * 7 + "é"), (2, "abc" * 7 + "è"), (3, "z" + "abc" * 3)]
+    assert stage.survey(batch_of(rows)).column("units").to_pylist() == [10, 9, 4]
+    (table,) = decide(stage, tmp_path, rows)
+    assert [row["cuts"] for row in table] == [[1, 22], [0, 21], []]
+    assert stage.files() == {str(tmp_path): tmp_path / "tokenizer.json"}
+
+
+def test_a_tokenizer_that_normalises_is_refused(tmp_path):
+    kinds = tuple(bytes([byte]) for byte in range(256))
+    merges = np.zeros((0, 3), np.int32)
+    Vocabulary(kinds, merges, "gpt2", normalization="NFC").save(tmp_path)
+    stage = Substrings(unit="tokens", tokenizer=str(tmp_path))
+    with pytest.raises(ModelError, match="normalises"):
+        stage.survey(batch_of([(1, "a")]))
+
+
+# Work that others do
+
+
+def test_tasks_are_json_and_need_nothing_but_files(tmp_path):
+    stage, folders = Substrings(length=3, keep="first"), iter(range(10_000))
+
+    def run(same, method, tasks):
+        results = []
+        for task in json.loads(json.dumps(tasks)):
+            folder = tmp_path / f"task-{next(folders)}"
+            folder.mkdir()
+            results.append(getattr(Substrings(length=3, keep="first"), method)(task, folder))
+        return json.loads(json.dumps(results))
+
+    batch = batch_of([(1, "a b c"), (2, "x a b c y")])
+    pq.write_table(stage.survey(batch), tmp_path / "survey")
+    pq.write_table(pa.Table.from_batches([batch]), tmp_path / "text")
+    means = Means([tmp_path / "text"], tmp_path, 1000, run)
+    (table,) = stage.decide([tmp_path / "survey"], [np.zeros(2, np.bool_)], means)
+    assert table.column("cuts").to_pylist() == [[], [2, 7]]
