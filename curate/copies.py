@@ -15,12 +15,15 @@ import pyarrow.compute as pc
 from curate import schema
 from curate.column import Mask, Numbers, Positions
 from curate.dedup.columns import DUPLICATE_OF
+from curate.dedup.contained import PARTS, Contained
 from curate.dedup.exact import COPIES, URL_COPIES, Exact, Url
 from curate.dedup.minhash import CLUSTER, MinHash
 from curate.fates import Decision, Missing
 from curate.sketches import KEPT, Sketches, sketches
 from curate.stored import NONE, Codes, coded
 from curate.survey import decided
+
+COUNTS = {Exact: COPIES, Url: URL_COPIES, MinHash: CLUSTER, Contained: PARTS}
 
 OPEN = "which other documents reach it is not known"
 GONE = "documents that it compared in the first run are gone, or may be"
@@ -34,9 +37,8 @@ def copies(decision: Decision, index: int, place: int, survey: Any) -> Mask:
     run, fates = decision.run, decision.fates
     left, compared = fates.stage == NONE, run.reached >= place
     is_changed = bool((left != compared).any() or fates.undecided.any())
-    is_known = isinstance(survey, Exact | Url | MinHash)
-    found = sketches(run, place) if is_changed and is_known else None
-    counts = {Exact: COPIES, Url: URL_COPIES, MinHash: CLUSTER}.get(type(survey))
+    found = sketches(run, place) if is_changed and type(survey) in COUNTS else None
+    counts = COUNTS.get(type(survey))
     if is_changed and counts:
         decision.stale.add(counts)
         decision.notes.append(
@@ -55,9 +57,9 @@ def copies(decision: Decision, index: int, place: int, survey: Any) -> Mask:
 
 def _monotone(survey: Any) -> bool:
     """Whether a copy stays one, whatever other documents are added."""
-    return isinstance(survey, Exact | Url) or (
-        isinstance(survey, MinHash) and survey.verify == "none"
-    )
+    if isinstance(survey, MinHash):
+        return survey.verify == "none"
+    return isinstance(survey, Exact | Url)
 
 
 class _Verdicts(NamedTuple):
@@ -92,6 +94,8 @@ def _from_sketches(
         chains = verdicts.of
         if isinstance(survey, MinHash) and survey.verify != "none":
             chains = _decided(decision, found, replace(survey, verify="none"), left).of
+        if isinstance(survey, Contained):  # parts are linked otherwise than by who goes for whom
+            chains = np.zeros_like(chains)
         doubtful &= np.isin(chains, chains[unsure & compared])
     certain = dropped & ~doubtful
     if _monotone(survey) and doubtful.any():
@@ -144,7 +148,7 @@ def _from_verdicts(decision: Decision, index: int, place: int, survey: Any) -> N
         # A copy displaces nobody: whether it is there makes no difference to the others.
         doubtful = mine & bool(newcomers or (changed & ~copied).any())
         certain = mine & copied & ~doubtful
-    elif isinstance(survey, Exact):
+    elif isinstance(survey, Exact | Url):
         touched = np.isin(told.of, told.of[changed])
         doubtful = mine & (touched & copied | (newcomers > 0))
         certain = mine & copied & ~changed[told.of]

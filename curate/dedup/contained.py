@@ -156,7 +156,7 @@ class Contained:
         closed[there] = hidden[place[there], 2]
         sampled = np.maximum(shelf.sampled[counted[:, 0]] - closed, 0)
         spread = _DEVIATIONS * np.sqrt(sampled * self.share * (1 - self.share))
-        enough = counted[:, 2] >= np.maximum(sampled * self.share - spread, 1)
+        enough = counted[:, 2] >= sampled * self.share - spread
         np.save(folder / "pairs.npy", counted[enough & (counted[:, 1] != NOBODY), :2])
         return {"folder": str(folder)}
 
@@ -291,7 +291,10 @@ def _range(values: Hashes, bits: int) -> Hashes:
 def linked(
     shelf: Shelf, hashes: Hashes, documents: Positions, limit: np.uint64
 ) -> Iterator[Positions]:
-    """Rows of part, whole and how many n-grams both have; NOBODY: that offer not all wholes."""
+    """Rows of part, whole and how many n-grams both have; NOBODY: how many offer not all wholes.
+
+    Of these n-grams, which a page's frame may have, none is counted for a pair.
+    """
     order = np.argsort(hashes, kind="stable")
     same = hashes[order[1:]] == hashes[order[:-1]]
     shared = np.zeros(len(order), np.bool_)
@@ -310,13 +313,10 @@ def linked(
         ends = np.cumsum(counts)
         wholes = np.repeat(firsts[rows] - ends + counts, counts) + np.arange(counts.sum())
         closed = documents[rows][(ranks[rows] > LEADERS) & (hashes[rows] <= limit)]
-        pairs = np.concatenate(
-            [
-                np.stack([np.repeat(documents[rows], counts), documents[wholes]], 1),
-                np.stack([closed, np.full(len(closed), NOBODY)], 1),
-            ]
-        )
-        yield summed(np.column_stack([pairs, np.ones(len(pairs), np.int64)]))
+        open_ = np.repeat(ranks[rows] <= LEADERS, counts).astype(np.int64)
+        pairs = [np.repeat(documents[rows], counts), documents[wholes], open_]
+        hidden = [closed, np.full(len(closed), NOBODY), np.ones(len(closed), np.int64)]
+        yield summed(np.concatenate([np.column_stack(pairs), np.column_stack(hidden)]))
 
 
 def summed(links: Positions) -> Positions:

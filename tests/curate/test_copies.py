@@ -179,6 +179,7 @@ def pair(rng: random.Random) -> tuple[str, str]:
         *("  - minhash.MinHash\n", "  - minhash.MinHash: {bands: 30, rows: 3, similarity: 0.6}\n"),
         "  - minhash.MinHash: {bands: 20, rows: 4, verify: none, ngram: 3}\n",
         "  - minhash.MinHash: {bands: 40, rows: 2, verify: sketch, similarity: 0.5, ngram: 2}\n",
+        "  - contained.Contained: {ngram: 2, share: 0.7, scale: 2}\n",
     ]
     bounds = [
         lambda: words(rng.choice([0, 9, 40, 55]), rng.choice([62, 66, 70, 99])),
