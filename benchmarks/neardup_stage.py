@@ -2,7 +2,6 @@
 
 import time
 from collections.abc import Sequence
-from dataclasses import fields
 from pathlib import Path
 from typing import Any, Literal, NamedTuple
 
@@ -36,11 +35,6 @@ def settings(
     """The stage's keys in a recipe."""
     banding = {"bands": bands, "rows": rows, "ngram": ngram}
     return {**banding, "verify": verify, "similarity": similarity}
-
-
-def verified_by() -> str:
-    """By what `verify: text` confirms candidates."""
-    return "sketch: this version has no other" if _SKETCH_ONLY else "text"
 
 
 class Shards(NamedTuple):
