@@ -11,6 +11,7 @@ import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
 from curate.column import Hashes, Mask, Positions
+from curate.dedup.leaders import similarity
 from curate.dedup.minhash import PRESETS, MinHash
 from curate.schema import DROPPED_BY, ID, TEXT
 from curate.survey import decided

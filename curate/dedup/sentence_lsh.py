@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 
 from curate.column import Bytes, Hashes, Mask, Positions, View, view
 from curate.dedup import repeats
-from curate.dedup.columns import similarity
+from curate.dedup.leaders import similarity
 from curate.dedup.repeats import (
     CHECKS,
     ENDS,
