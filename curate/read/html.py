@@ -24,6 +24,7 @@ from curate.column import Mask, Numbers, Positions, view
 from curate.errors import CurateError, RecipeError
 from curate.read import caps, charset
 from curate.read.child import EXTRACTORS, OUT_OF_MEMORY, READY, REPLY, REQUEST
+from curate.read.plain import clean_as_it_is
 from curate.schema import CHARSET, CONTENT_TYPE, PAYLOAD, TEXT, Batch
 from curate.stage import Stage, kept, mark, with_column, without
 
@@ -81,12 +82,15 @@ class Extract:
     def extract(self, batch: Batch, parser: "Parser") -> Batch:
         """The batch with `text` in place of `payload`, `charset` and `content_type`."""
         batch = self.without_giants(batch)
-        pages = _pages(batch)
-        measured = self.measures(batch, pages)
+        ready = _ready(batch)
+        pages = _pages(batch, ready)
+        measured = self.measures(batch, pages, ready)
         batch = self.within_limits(batch, measured)
-        wanted = kept(batch)
-        texts, deaths = _texts(pages, wanted, measured, parser)
-        text = pa.array(texts, pa.binary()).cast(pa.string())
+        texts, deaths = _texts(pages, kept(batch) & ~ready, measured, parser)
+        text = pa.array(texts, pa.binary())
+        if ready.any():
+            text = pc.if_else(pa.array(ready), batch.column(PAYLOAD), text)
+        text = text.cast(pa.string())
         batch = with_column(without(batch, PAYLOAD, CHARSET, CONTENT_TYPE), TEXT, text)
         for reason in sorted(set(deaths.values())):
             died = np.array([deaths.get(row) == reason for row in range(batch.num_rows)], np.bool_)
@@ -105,10 +109,10 @@ class Extract:
             quarantined=True,
         )
 
-    def measures(self, batch: Batch, pages: "list[Page]") -> Positions:
-        """What the scan tells about the pages that are still wanted."""
+    def measures(self, batch: Batch, pages: "list[Page]", ready: Mask) -> Positions:
+        """What the scan tells about the pages that are still wanted, and not ready."""
         kinds = np.array([caps.HTML if page.is_html else caps.PLAIN for page in pages], np.uint8)
-        kinds[~kept(batch)] = caps.SKIP
+        kinds[~kept(batch) | ready] = caps.SKIP
         payload = batch.column(PAYLOAD)
         if any(page.rewritten for page in pages):
             payload = pa.array([bytes(page.payload) for page in pages], pa.binary())
@@ -173,15 +177,24 @@ class Page(NamedTuple):
     rewritten: bool  # its bytes hid the markup from an ASCII reader, and are UTF-8 now
 
 
-def _pages(batch: Batch) -> list[Page]:
-    """The rows of a batch; those with a verdict are empty."""
+def _ready(batch: Batch) -> Mask:
+    """Which rows are texts that need nothing: plain ones, said to be UTF-8, and clean."""
+    kinds, charsets = batch.column(CONTENT_TYPE), batch.column(CHARSET)
+    said = pc.and_(pc.is_in(kinds, pa.array(PLAIN_TYPES)), pc.equal(charsets, charset.UTF_8))
+    mask: Mask = said.fill_null(False).to_numpy(zero_copy_only=False) & kept(batch)
+    # In dumps of pages there are none, and these are not looked at twice.
+    return mask & clean_as_it_is(view(batch.column(PAYLOAD))) if mask.any() else mask
+
+
+def _pages(batch: Batch, ready: Mask) -> list[Page]:
+    """The rows of a batch; those with a verdict, and those that are ready, are empty."""
     data, offsets = view(batch.column(PAYLOAD))
     content = data.data
     rows = zip(
         itertools.pairwise(offsets.tolist()),
         batch.column(CHARSET).to_pylist(),
         batch.column(CONTENT_TYPE).to_pylist(),
-        kept(batch).tolist(),
+        (kept(batch) & ~ready).tolist(),
         strict=True,
     )
     return [
@@ -239,8 +252,7 @@ class Parser:
         self._child: Child | None = None
 
     def __enter__(self) -> Self:
-        self._child = self._start(1)
-        return self
+        return self  # a child is started for the first page: plain texts need none
 
     def __exit__(self, *_: object) -> None:
         if self._child:
