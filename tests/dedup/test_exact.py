@@ -1,5 +1,6 @@
 """The same text twice: which one goes, which one stays, and what is written about it."""
 
+import json
 import os
 
 import numpy as np
@@ -14,7 +15,9 @@ from curate.dedup.equal import Entries, entries, find, gather, ranges
 from curate.dedup.exact import TRACKING, Exact, Url, digests
 from curate.errors import RecipeError
 from curate.recipe import parse
+from curate.run import Job, run
 from curate.survey import MEMORY, Survey, decided
+from tests.chaos.zygote import Quiet
 
 
 def identity(number):
@@ -248,3 +251,17 @@ def test_a_million_documents_of_one_text_need_no_memory_of_their_own(tmp_path):
     stays = found.filter(pa.compute.is_null(found["dropped_by"]))
     assert stays["exact_copies"].to_pylist() == [count]
     assert set(found["duplicate_of"].drop_null().unique().to_pylist()) == {identity(1)}
+
+
+def test_of_one_url_only_the_newest_is_extracted(tmp_path):
+    recipe = "stages:\n  - exact.Url\n  - html.Extract\n"
+    pages = [
+        {"url": "http://www.a.b/?utm_source=x", "date": "2023-01-01", "text": "old " * 9},
+        {"url": "https://a.b/", "date": "2024-01-01T00:00:00Z", "text": "new " * 9},
+        {"url": "https://c.d/", "text": "other " * 9},
+    ]
+    (tmp_path / "in.jsonl").write_text("\n".join(map(json.dumps, pages)))
+    run(Job(recipe, "t.yaml", [str(tmp_path / "in.jsonl")], tmp_path / "out", workers=0), Quiet())
+    files = (tmp_path / "out" / "documents").iterdir()
+    rows = [row for path in files for row in pq.read_table(path).to_pylist()]
+    assert sorted((row["text"][:3], row["url_copies"]) for row in rows) == [("new", 2), ("oth", 1)]
