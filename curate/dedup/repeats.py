@@ -93,7 +93,7 @@ def _batches(survey: Path, *names: str) -> Iterator[pa.RecordBatch]:
 
 
 def _key_count(survey: Path) -> int:
-    """At least how many keys a survey has, as the file itself says."""
+    """At most how many keys a survey has, as the file itself says: an empty list counts as one."""
     with pq.ParquetFile(survey) as file:
         columns = [file.schema.column(i).path.split(".")[0] for i in range(len(file.schema))]
         groups = map(file.metadata.row_group, range(file.metadata.num_row_groups))
