@@ -93,7 +93,7 @@ def _batches(survey: Path, *names: str) -> Iterator[pa.RecordBatch]:
 
 
 def _key_count(survey: Path) -> int:
-    """At least how many keys a survey has, as the file itself says."""
+    """At most how many keys a survey has, as the file itself says: an empty list counts as one."""
     with pq.ParquetFile(survey) as file:
         columns = [file.schema.column(i).path.split(".")[0] for i in range(len(file.schema))]
         groups = map(file.metadata.row_group, range(file.metadata.num_row_groups))
@@ -241,7 +241,10 @@ def judge(shards: list[Path], part: int, parts: int, rule: Rule, folder: Path) -
             of = np.empty(len(order), np.int64)
             of[order[np.repeat(goes, sizes)]] = np.repeat(np.arange(len(firsts)), sizes[goes])
             found = entries.gathered(firsts, "firsts", "checks", width=rule.checks)
-            found[of[verdicts != STAYS]].tofile(folder / "checks")
+            may_go = verdicts != STAYS
+            found[of[may_go]].tofile(folder / "checks")
+            counts = np.concatenate([[0], np.cumsum(may_go)])
+            np.save(folder / "check_offsets.npy", counts[entries.offsets])
     verdicts.tofile(folder / "verdicts")
     np.save(folder / "offsets.npy", entries.offsets)
 
@@ -419,10 +422,9 @@ def shard_checks(judged: list[Path], shard: int, checks: int) -> Hashes:
     """For those of a shard's distinct keys that may go, the checks of the first unit with each."""
     pieces = [np.empty((0, checks), np.uint64)]
     for folder in judged:
-        first, last = np.load(folder / "offsets.npy", mmap_mode="r")[shard : shard + 2].tolist()
-        verdicts = np.fromfile(folder / "verdicts", np.uint8, last)
-        before, own = (np.count_nonzero(part) for part in (verdicts[:first], verdicts[first:]))
-        found = np.fromfile(folder / "checks", "<u8", own * checks, offset=before * checks * 8)
+        offsets = np.load(folder / "check_offsets.npy", mmap_mode="r")
+        first, last = (checks * offsets[shard : shard + 2]).tolist()
+        found = np.fromfile(folder / "checks", "<u8", last - first, offset=8 * first)
         pieces.append(found.reshape(-1, checks))
     return np.concatenate(pieces)
 
