@@ -21,6 +21,7 @@ from curate.column import Hashes, Mask, Positions
 from curate.dedup.buckets import Buckets, Documents, buckets, flatten, unite
 from curate.dedup.columns import fixed_width
 from curate.errors import InputError
+from curate.kernel import helper
 from curate.survey import Task
 
 NOWHERE = -1
@@ -178,23 +179,34 @@ def batches(count: int, found: list[str], room: int, folder: Path) -> Batches:
         unite(parents, members, ends)
     sizes = flatten(parents)
     roots = np.flatnonzero(sizes > 1)
-    ends_of_groups = np.cumsum(sizes[roots], dtype=np.int64)
+    counts = sizes[roots].astype(np.int64)
+    ends_of_groups = np.cumsum(counts)
     # A group belongs where its first document lies, if batches were cut at every `room` documents.
-    numbers = (ends_of_groups - sizes[roots]) // room
+    numbers = (ends_of_groups - counts) // room
     distinct, numbers = np.unique(numbers, return_inverse=True)
     sizes[:] = NOWHERE
     sizes[roots] = numbers
-    batch = sizes[parents]
+    batch: Documents = sizes[parents]
     np.save(folder / "batch.npy", batch)
     np.save(folder / "group.npy", parents)
-    place = np.full(count, NOWHERE, np.int32)
-    linked = np.flatnonzero(batch != NOWHERE)
-    order = np.argsort(batch[linked], kind="stable")
-    within = batch[linked][order]
-    firsts = np.searchsorted(within, np.arange(len(distinct)))
-    place[linked[order]] = np.arange(len(order)) - firsts[within]
-    np.save(folder / "place.npy", place)
-    return Batches(folder, len(distinct), len(linked))
+    # A group's documents lie side by side, so that deciding about them stays in the caches.
+    firsts = np.searchsorted(numbers, np.arange(len(distinct)))
+    starts = ends_of_groups - counts
+    sizes[roots] = starts - starts[firsts][numbers]
+    np.save(folder / "place.npy", places(parents, sizes, batch))
+    return Batches(folder, len(distinct), int(ends_of_groups[-1]) if len(roots) else 0)
+
+
+@helper
+def places(parents: Documents, nexts: Documents, batch: Documents) -> Documents:
+    """The place of every document in its batch; `nexts` is that of the next one of each group."""
+    out = np.full(len(parents), NOWHERE, np.int32)
+    for document in range(len(parents)):
+        if batch[document] != NOWHERE:
+            root = parents[document]
+            out[document] = nexts[root]
+            nexts[root] += 1
+    return out
 
 
 def regroup(task: Task, folder: Path) -> Task:
@@ -243,6 +255,14 @@ class Piece(NamedTuple):
         """The rows of a batch."""
         column: NDArray[Any] = np.load(self.folder / f"{name}.npy", mmap_mode="r")
         return column[self.ends[batch] : self.ends[batch + 1]]
+
+
+def assembled(found: list[Piece], name: str, batch: int, places: Positions) -> NDArray[Any]:
+    """The rows of a batch from all surveys, each in its place, as native numbers."""
+    rows = np.concatenate([piece.rows(name, batch) for piece in found])
+    out = np.empty(rows.shape, rows.dtype.newbyteorder("="))
+    out[places] = rows
+    return out
 
 
 def chosen_rows(batches: Batches, start: int, end: int) -> tuple[Positions, Positions]:

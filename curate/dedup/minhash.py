@@ -18,7 +18,16 @@ from curate.dedup.columns import DUPLICATE_OF, binaries, only
 from curate.dedup.datasketch import signatures
 from curate.dedup.keeping import PREFERENCE, Keep, check, preference
 from curate.dedup.known import known, manifests, with_settings
-from curate.dedup.leaders import Linked, Rule, by_document, first_of_links, followers
+from curate.dedup.leaders import (
+    Linked,
+    Rule,
+    by_document,
+    first_of_links,
+    followers,
+    group_labels,
+    in_order,
+    side_by_side,
+)
 from curate.dedup.linked import Batches, Numbered, Piece, chosen_rows, numbered, pieces
 from curate.dedup.sets import shingle_sets
 from curate.dedup.shingles import CHECKS, Unit, sketches, workspace
@@ -309,23 +318,25 @@ class MinHash:
         """Decide about the documents of one batch."""
         batch, batches = task["batch"], Batches.of(task["batches"])
         found = [*pieces(task["pieces"])]
+        numbers = np.concatenate([piece.rows("number", batch) for piece in found])
+        places = batches.numbers("place")[numbers]
         number, ids, wish, checks = (
-            np.concatenate([piece.rows(name, batch) for piece in found])
+            linked.assembled(found, name, batch, places)
             for name in ("number", "id", "preference", "checks")
         )
-        ids = ids.astype(np.uint64)
         fixed = number >= task["own"]
-        order = np.lexsort((ids[:, 1], ids[:, 0], -wish, ~fixed))
-        members, ends = linked.buckets_of(task["buckets"], batch, batches)
-        by_text = self.verify == "text"
-        sets, set_ends = _sets(found, batch, len(number), folder, task["memory"], by_text)
+        labels = group_labels(batches.numbers("group")[number])
+        order = in_order(labels, fixed, wish, ids)
+        members, ends = side_by_side(*linked.buckets_of(task["buckets"], batch, batches), labels)
+        sets, set_ends = np.zeros(0, np.uint64), np.zeros(len(number) + 1, np.int64)
+        if self.verify == "text":
+            sets, set_ends = _sets(found, batch, places, folder, task["memory"])
         own, own_ends = by_document(members, ends, len(number))
         known = Linked(order, fixed, checks, sets, set_ends, members, ends, own, own_ends)
         if self.verify == "none":
-            groups = np.asarray(batches.numbers("group")[number])
-            labels = np.unique(groups, return_inverse=True)[1].astype(np.int32)
             kept, scores = first_of_links(known, labels)
         else:
+            by_text = self.verify == "text"
             rule = Rule(self.similarity, by_text, self.measure == "containment")
             kept, scores = followers(known, rule)
         Settled.write(folder, Decided(number, ids, fixed, kept, scores))
@@ -385,9 +396,11 @@ class Settled(NamedTuple):
     def write(cls, folder: Path, batch: Decided) -> None:
         """Write what was decided."""
         gone = np.flatnonzero(batch.kept != np.arange(len(batch.kept)))
+        gone = gone[np.argsort(batch.number[gone])]
         stays = batch.kept[gone]
         sizes = np.bincount(batch.kept, minlength=len(batch.kept)).astype(np.int32)
         leads = np.flatnonzero((sizes > 1) & ~batch.fixed)
+        leads = leads[np.argsort(batch.number[leads])]
         columns = cls(
             batch.number[gone],
             batch.id[stays].astype(">u8"),
@@ -400,14 +413,12 @@ class Settled(NamedTuple):
             np.save(folder / f"{name}.npy", column)
 
 
-def _sets(  # noqa: PLR0913  # a batch, its files and its limits
-    found: list[Piece], batch: int, count: int, folder: Path, memory: int, by_text: bool
+def _sets(
+    found: list[Piece], batch: int, places: Positions, folder: Path, memory: int
 ) -> tuple[Hashes, Positions]:
     """The n-grams of a batch's documents in one array, on the disk where they are too many."""
-    ends = np.zeros(count + 1, np.int64)
-    if not by_text:
-        return np.zeros(0, np.uint64), ends
-    np.cumsum(np.concatenate([piece.rows("set_size", batch) for piece in found]), out=ends[1:])
+    sizes = linked.assembled(found, "set_size", batch, places)
+    ends = np.concatenate([[0], np.cumsum(sizes)]).astype(np.int64)
     total = int(ends[-1])
     sets: Hashes = (
         np.empty(total, np.uint64)
@@ -416,21 +427,22 @@ def _sets(  # noqa: PLR0913  # a batch, its files and its limits
     )
     at = 0
     for piece in found:
-        starts, sizes = piece.rows("set_start", batch), piece.rows("set_size", batch)
+        starts = piece.rows("set_start", batch)
+        own = places[at : at + len(starts)]
         source = piece.folder / "sets.bin"
         if len(starts) and source.stat().st_size:
-            copy_rows(np.memmap(source, np.uint64, "r"), starts, sizes, sets, at)
-        at += int(sizes.sum())
+            copy_rows(np.memmap(source, np.uint64, "r"), starts, sizes[own], sets, ends[own])
+        at += len(starts)
     return sets, ends
 
 
 @helper
-def copy_rows(source: Hashes, starts: Positions, sizes: Positions, out: Hashes, at: int) -> None:
-    """Copy stretches of an array one behind another."""
-    to = np.int64(at)
+def copy_rows(
+    source: Hashes, starts: Positions, sizes: Positions, out: Hashes, to: Positions
+) -> None:
+    """Copy stretches of an array to where they belong."""
     for i in range(len(starts)):
-        out[to : to + sizes[i]] = source[starts[i] : starts[i] + sizes[i]]
-        to += sizes[i]
+        out[to[i] : to[i] + sizes[i]] = source[starts[i] : starts[i] + sizes[i]]
 
 
 @helper
