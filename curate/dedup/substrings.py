@@ -40,7 +40,6 @@ from curate.dedup.windows import (
     byte_units,
     bytes_of,
     concatenated,
-    follows_equal,
     marked_stretches,
     ordered,
     places,
@@ -205,10 +204,8 @@ class Substrings:
             highs, lows = np.empty((2, len(found.rows)), np.uint64)
             stretch_hashes(units, self._shape(), found, highs, lows)
             numbers = found.starts.astype(np.int64)
-            keys = Keys(
-                *(highs, lows, _ids(batch), found.rows.astype(np.int64), numbers),
-                *(listed[0][own], follows_equal(listed)[own]),
-            )
+            documents = found.rows.astype(np.int64)
+            keys = Keys(highs, lows, _ids(batch), documents, numbers, listed[0][own])
             note = np.stack([(first + rows[found.rows]).astype(np.int32), *found[1:]])
             while len(keys.high):
                 some, keys, part, note = _split(keys, note, chunks.room)
@@ -293,8 +290,8 @@ class Substrings:
 class _Told(NamedTuple):
     """A shard's stretches whose anchor occurs twice, and what is known of them.
 
-    All windows with an anchor are in stretches of the anchor. Where these are all equal, so are
-    their windows, unless the anchor is odd; where not, the windows of the open stretches, the first
+    All windows with an anchor are in stretches of the anchor. Where these are all equal, each has
+    the same windows, no two of them equal; where not, the windows of the open stretches, the first
     of each kind, tell what they have in common.
     """
 

@@ -143,16 +143,6 @@ def marked_stretches(units: Units, shape: Shape, listed: Listed, marks: Mask) ->
     return Stretches(rows, windows[entries], ends.astype(np.int32))
 
 
-def follows_equal(listed: Listed) -> Mask:
-    """Which anchors follow one of their row that equals them, and hold for others not listed."""
-    hashes, _, begins = listed
-    odd = np.zeros(len(hashes), np.bool_)
-    odd[1:] = hashes[1:] == hashes[:-1]
-    firsts = begins[:-1]
-    odd[firsts[firsts < len(hashes)]] = False
-    return odd
-
-
 def shape(length: int) -> Shape:
     """The shape of windows of so many units."""
     # Longer n-grams make more anchors, but fewer windows share one without being equal. On 16 MB
@@ -298,7 +288,9 @@ def anchors(units: Units, shape: Shape) -> Listed:
     """The anchors of all rows, the window from which each holds, and where each row's begin.
 
     An anchor holds until the next one's window. Where one follows another that equals it, as in a
-    text of one letter, a row lists the first two alone: it occurs twice, and no more is asked.
+    text of one letter, a row lists the first two alone: it occurs twice, and no more is asked. The
+    stretch of the second then has equal windows, but is itself not equal to that of the first, in
+    which the smallest n-gram is always the same one.
     """
     values, offsets = units.values, units.offsets
     width = shape.length - shape.gram + 1
