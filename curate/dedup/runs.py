@@ -14,7 +14,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from curate.column import Bytes, Hashes, Mask, Positions
+from curate.column import Bytes, Hashes, Positions
 from curate.survey import Means, Task
 
 # What a run holds of a key. `twice` says whether the chunk has it more than once; `id` and `place`
@@ -23,14 +23,14 @@ SHORT = np.dtype([("high", "<u8"), ("twice", "u1")])
 LONG = np.dtype([*SHORT.descr, ("low", "<u8")])
 PLACED = np.dtype([*LONG.descr, ("id", "<u8", (2,)), ("place", "<i4")])
 # Runs of these are sorted by anchor, so that one part has all keys of an anchor.
-ANCHORED = np.dtype([*PLACED.descr, ("anchor", "<u8"), ("odd", "u1")])
+ANCHORED = np.dtype([*PLACED.descr, ("anchor", "<u8")])
 
 # Bytes of arrays for each key: two copies of its entry, which has up to 62, and of what it is made
 # from, its order and its group.
 KEY_BYTES = 256
 _MOST = 1 << 30  # keys of a chunk: an entry's number and a bit are 32 bits
 
-# Answers: the key occurs twice; this copy is not the first; its anchor is odd, or has other keys.
+# Answers: the key occurs twice; this copy is not the first; its anchor has other keys, too.
 REPEATED, LATER, MIXED = np.uint8(1), np.uint8(2), np.uint8(4)
 
 
@@ -47,7 +47,6 @@ class Keys(NamedTuple):
     documents: Positions | None = None
     places: Positions | None = None
     anchors: Hashes | None = None
-    odd: Mask | None = None
 
     @property
     def kind(self) -> np.dtype[Any]:
@@ -156,9 +155,8 @@ def run_of(keys: Keys) -> tuple[NDArray[Any], NDArray[np.uint32]]:
         where[firsts] |= np.uint32(1)
         entries["id"] = keys.ids[keys.documents[firsts]]
         entries["place"] = keys.places[firsts]
-    if keys.anchors is not None and keys.odd is not None:
+    if keys.anchors is not None:
         entries["anchor"] = keys.anchors[opens]
-        entries["odd"] = np.maximum.reduceat(keys.odd[groups.order], groups.begins)
         order = np.argsort(entries["anchor"])
         entries, moved = entries[order], np.empty(len(order), np.uint32)
         moved[order] = np.arange(len(order))
@@ -254,8 +252,7 @@ def answered(entries: NDArray[Any]) -> Bytes:
     if "anchor" in names:
         _, anchor = np.unique(entries["anchor"], return_inverse=True)
         keys = np.bincount(anchor[groups.order[groups.begins]], minlength=len(anchor))
-        odd = np.bincount(anchor, entries["odd"], minlength=len(anchor))
-        answers[((keys > 1) | (odd > 0))[anchor]] |= MIXED
+        answers[(keys > 1)[anchor]] |= MIXED
     return answers
 
 

@@ -15,12 +15,13 @@ from curate.kernel import borrowing, helper
 from curate.utf8 import may_be_space, skip_space, space_size, starts_character
 
 # Of two windows of N units that differ both hashes agree with a probability of (N / 2**61)**2 at
-# most (Karp and Rabin): among 10**12 windows of 100 bytes that happens once in 10**9 corpora.
-# Words enter by two hashes of 64 bits each, which adds 2**-128 for every pair of words.
+# most (Karp and Rabin), for texts that were not made to meet. Among 10**12 windows of 100 bytes,
+# with 5 * 10**23 pairs, one such pair is expected in one corpus of 10**9. The same holds for longer
+# stretches with their length as N. Words enter by two hashes of 64 bits each.
 _PRIME = np.uint64(2**61 - 1)
 _BASES = (0x19A2F3C8B5D7E641, 0x0D3B7F5A91C6E827)
 
-_STEP = 0x9E3779B97F4A7C15  # of the polynomial over the n-gram, which is an odd number
+_STEP = np.uint64(0x9E3779B97F4A7C15)  # of the polynomial over the n-gram, which is an odd number
 _FNV_BASIS, _FNV_PRIME = np.uint64(0xCBF29CE484222325), np.uint64(0x100000001B3)
 _OTHER_PRIME = np.uint64(0xD6E8FEB86659FD93)
 _MIX_1, _MIX_2 = np.uint64(0xFF51AFD7ED558CCD), np.uint64(0xC4CEB9FE1A85EC53)
@@ -48,8 +49,7 @@ class Shape(NamedTuple):
 
     length: int
     gram: int
-    step: np.uint64
-    power: np.uint64  # step ** gram, which takes a unit out of the polynomial
+    power: np.uint64  # _STEP ** gram, which takes a unit out of the polynomial
     bases: Hashes
     powers: Hashes  # base ** length
 
@@ -143,26 +143,16 @@ def marked_stretches(units: Units, shape: Shape, listed: Listed, marks: Mask) ->
     return Stretches(rows, windows[entries], ends.astype(np.int32))
 
 
-def follows_equal(listed: Listed) -> Mask:
-    """Which anchors follow one of their row that equals them, and hold for others not listed."""
-    hashes, _, begins = listed
-    odd = np.zeros(len(hashes), np.bool_)
-    odd[1:] = hashes[1:] == hashes[:-1]
-    firsts = begins[:-1]
-    odd[firsts[firsts < len(hashes)]] = False
-    return odd
-
-
 def shape(length: int) -> Shape:
     """The shape of windows of so many units."""
-    # Longer n-grams make more anchors, but fewer windows that share one with what they do not
-    # equal: see `benchmarks/substrings_speed.py`.
+    # Longer n-grams make more anchors, but fewer windows share one without being equal. On 16 MB
+    # of pages, 100 bytes: n-grams of a third, half, two thirds and four fifths of a window made
+    # tables of .21, .28, .44 and .74 bytes a byte, and spilled 3.3, 2.9, 2.9 and 3.6.
     gram = (length + 1) // 2
     return Shape(
         length,
         gram,
-        np.uint64(_STEP),
-        np.uint64(pow(_STEP, gram, 2**64)),
+        np.uint64(pow(int(_STEP), gram, 2**64)),
         frozen(np.array(_BASES, np.uint64)),
         frozen(np.array([pow(base, length, int(_PRIME)) for base in _BASES], np.uint64)),
     )
@@ -235,22 +225,25 @@ def longer(array: NDArray[Any]) -> NDArray[Any]:
 @borrowing
 def least_place(ring: Hashes, place: int, width: int) -> int:
     """Where the smallest of the last values stands, of several the last."""
-    last = len(ring) - 1
-    found = place
+    last = np.uint64(len(ring) - 1)
+    found, least = place, ring[np.uint64(place) & last]
     for back in range(place - 1, place - width, -1):
-        if ring[back & last] < ring[found & last]:
-            found = back
+        value = ring[np.uint64(back) & last]
+        found = back if value < least else found
+        least = min(value, least)
     return found
 
 
 @borrowing
-def next_gram(rolled: np.uint64, values: NDArray[Any], at: int, shape: Shape) -> np.uint64:
+def next_gram(
+    rolled: np.uint64, values: NDArray[Any], at: int, gram: int, power: np.uint64
+) -> np.uint64:
     """The polynomial over the n-gram that ends with this unit, from that of the one before."""
-    rolled = np.uint64(rolled * shape.step + np.uint64(values[at]) + _1)
-    if at < shape.gram:
+    rolled = np.uint64(rolled * _STEP + np.uint64(values[np.uint64(at)]) + _1)
+    if at < gram:
         return rolled
-    out = np.uint64(np.uint64(values[at - shape.gram]) + _1)
-    return np.uint64(rolled - out * shape.power)
+    out = np.uint64(np.uint64(values[np.uint64(at - gram)]) + _1)
+    return np.uint64(rolled - out * power)
 
 
 @helper
@@ -259,16 +252,16 @@ def row_anchors(
 ) -> tuple[Hashes, Offsets, int]:
     """List the anchors of a row behind so many others."""
     hashes, windows = found
-    width, last = shape.length - shape.gram + 1, np.uint64(len(ring) - 1)
+    gram, power = shape.gram, shape.power
+    width, last = shape.length - gram + 1, np.uint64(len(ring) - 1)
     rolled, least, listed = np.uint64(0), _FULL, _FULL
     least_at, listed_at, alike = -1, -1, 0
     for at in range(len(values)):
-        rolled = next_gram(rolled, values, at, shape)
-        place = at - shape.gram + 1  # of the n-gram
+        rolled = next_gram(rolled, values, at, gram, power)
+        place = at - gram + 1  # of the n-gram
         if place < 0:
             continue
-        # Half of a scrambler is enough to order by: surveys of bytes were 1.2 times as fast.
-        value = np.uint64((rolled ^ (rolled >> _32)) * _MIX_1)
+        value = scrambled(rolled)
         ring[np.uint64(place) & last] = value
         if value <= least:
             least, least_at = value, place
@@ -295,7 +288,9 @@ def anchors(units: Units, shape: Shape) -> Listed:
     """The anchors of all rows, the window from which each holds, and where each row's begin.
 
     An anchor holds until the next one's window. Where one follows another that equals it, as in a
-    text of one letter, a row lists the first two alone: it occurs twice, and no more is asked.
+    text of one letter, a row lists the first two alone: it occurs twice, and no more is asked. The
+    stretch of the second then has equal windows, but is itself not equal to that of the first, in
+    which the smallest n-gram is always the same one.
     """
     values, offsets = units.values, units.offsets
     width = shape.length - shape.gram + 1

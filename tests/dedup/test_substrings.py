@@ -113,6 +113,9 @@ def sharded(rows, order, cuts):
     return [moved[start:end] for start, end in pairwise(ends)]
 
 
+# Whole windows and parts of them, of which some recur in other company.
+PHRASES = ["a b c d e f g h i ", "j k l m n o p q ", "c d e f g h ", "a a a a a a ", "é中 r ", "s "]
+PHRASED = st.lists(st.sampled_from(PHRASES), max_size=8).map("".join)
 LETTERS = st.text(st.sampled_from("ab"), max_size=40)
 WORDS = st.text(st.sampled_from("ab \n"), max_size=60)
 WIDE = st.text(st.sampled_from("aé中𝒜\u3000 "), max_size=25)
@@ -138,7 +141,7 @@ EXAMPLES = 5 if JIT_OFF else 60
 @settings(suppress_health_check=SCRATCH, max_examples=EXAMPLES, deadline=None)
 @given(
     STAGES,
-    st.lists(st.one_of(LETTERS, WORDS, WIDE), max_size=8),
+    st.lists(st.one_of(PHRASED, PHRASED, LETTERS, WORDS, WIDE), max_size=8),
     st.permutations(range(8)),
     st.lists(st.integers(0, 8), max_size=2),
     st.sampled_from([800, 4000, 1 << 20]),
@@ -227,7 +230,7 @@ def test_no_character_is_cut_in_two(tmp_path):
 
 
 @settings(suppress_health_check=SCRATCH, max_examples=EXAMPLES, deadline=None)
-@given(STAGES, st.lists(st.one_of(LETTERS, WORDS, WIDE), max_size=6))
+@given(STAGES, st.lists(st.one_of(PHRASED, PHRASED, LETTERS, WORDS, WIDE), max_size=6))
 def test_what_is_left_between_cuts_is_not_cut_again(tmp_path, stage, texts):
     stage = Substrings(stage.length, stage.unit, stage.keep, min_left=0)
     (table,) = decide(stage, tmp_path, [*enumerate(texts)])
