@@ -65,3 +65,12 @@ def letters(eight: np.uint64) -> np.uint64:
     from_a = np.uint64(lower + np.uint64(0x80 - 0x61) * ONES)
     behind_z = np.uint64(lower + np.uint64(0x80 - 0x7B) * ONES)
     return np.uint64(from_a & ~behind_z & ~eight & HIGH)
+
+
+@borrowing
+def digits(eight: np.uint64) -> np.uint64:
+    """The mask of the ASCII digits."""
+    low = np.uint64(eight & LOW)
+    from_0 = np.uint64(low + np.uint64(0x80 - 0x30) * ONES)
+    behind_9 = np.uint64(low + np.uint64(0x80 - 0x3A) * ONES)
+    return np.uint64(from_0 & ~behind_9 & ~eight & HIGH)

@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from curate.column import Bytes, Hashes, Positions, View, frozen
-from curate.dedup.shingles import (
+from curate.dedup.characters import (
     CODE,
     NOTHING,
     PUNCTUATION,

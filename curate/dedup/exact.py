@@ -12,9 +12,9 @@ import pyarrow as pa
 
 from curate.column import Mask, View, view
 from curate.dedup import equal, keeping, urls
+from curate.dedup.characters import NOTHING, PUNCTUATION, characters, folded
 from curate.dedup.equal import KEY
 from curate.dedup.keeping import PREFERENCE, Keep
-from curate.dedup.shingles import NOTHING, PUNCTUATION, characters, folded
 from curate.errors import RecipeError
 from curate.schema import ID, TEXT, URL, Batch
 from curate.survey import Means, Task

@@ -15,7 +15,7 @@ from typing import Literal, NamedTuple
 import numpy as np
 
 from curate.column import Bytes, Hashes, Offsets, View, frozen
-from curate.dedup.shingles import (
+from curate.dedup.characters import (
     CODE,
     NOTHING,
     PUNCTUATION,

@@ -1,26 +1,14 @@
 """The set of a document's n-grams itself: sorted 64-bit hashes, for what sketches estimate."""
 
-from typing import NamedTuple
-
 import numpy as np
 
-from curate.column import Bytes, Hashes, Offsets, Positions, View
-from curate.dedup.shingles import Characters, Unit, begin, characters, mixed, next_unit
+from curate.column import Hashes, Positions, View
+from curate.dedup.characters import Characters, characters
+from curate.dedup.shingles import Ngram, Unit, ngram_of, shingled
 from curate.kernel import helper
 
-_BASE = np.uint64(0x9E3779B97F4A7C15)  # of the rolling polynomial, as in curate/dedup/shingles.py
-_ZERO, _ONE = np.uint64(0), np.uint64(1)
 _EMPTY = np.uint64(0xFFFFFFFFFFFFFFFF)
 _BITS = 64
-
-
-class Room(NamedTuple):
-    """What cutting a text into n-grams needs besides the text."""
-
-    characters: Characters
-    words: Hashes  # the last ones
-    power: np.uint64  # _BASE ** ngram, which takes a word out of the polynomial
-    by_character: bool
 
 
 def shingle_sets(texts: View, ngram: int, unit: Unit = "words") -> tuple[Hashes, Positions]:
@@ -28,10 +16,7 @@ def shingle_sets(texts: View, ngram: int, unit: Unit = "words") -> tuple[Hashes,
 
     The hashes are even over all 64-bit numbers, so that those below 2**64 / s are one of s.
     """
-    power = np.uint64(pow(int(_BASE), ngram, 2**64))
-    words = np.empty(ngram, np.uint64)
-    room = Room(characters(), words, power, unit == "characters")
-    sets: tuple[Hashes, Positions] = _sets(texts.data, texts.offsets, room)
+    sets: tuple[Hashes, Positions] = _sets(texts, characters(), ngram_of(ngram, unit))
     return sets
 
 
@@ -50,27 +35,6 @@ def _common(left: Hashes, right: Hashes) -> int:
         i += a <= b
         j += b <= a
     return both
-
-
-@helper
-def roll(data: Bytes, start: int, end: int, room: Room, out: Hashes) -> int:
-    """Write the hash of every n-gram, in the order of the text; how many there are."""
-    table, words, power, by_character = room
-    words[:] = _ZERO
-    ngram = len(words)
-    count, place, rolled = -ngram, 0, _ZERO
-    position = begin(data, start, end, table) if by_character else start
-    while position < end:
-        word, position = next_unit(data, position, end, table, by_character)
-        if word == _ZERO:
-            break
-        rolled = rolled * _BASE + word - words[place] * power
-        words[place] = word
-        place = place + 1 if place + 1 < ngram else 0
-        count += 1
-        if count >= 0:
-            out[count] = min(mixed(rolled), _EMPTY - _ONE)
-    return max(count + 1, 0)
 
 
 @helper
@@ -111,19 +75,23 @@ def sort_distinct(hashes: Hashes, table: Hashes) -> int:
 
 
 @helper
-def _sets(data: Bytes, ends: Offsets, room: Room) -> tuple[Hashes, Positions]:
+def _sets(texts: View, table: Characters, ngram: Ngram) -> tuple[Hashes, Positions]:
+    data, ends = texts
+    longest = 0
+    for row in range(len(ends) - 1):
+        longest = max(longest, ends[row + 1] - ends[row])
     # A word takes a letter and a space, or three bytes where it is one character.
     most = np.int64(ends[-1]) - np.int64(ends[0])
-    most = most if room.by_character else most // 2
-    hashes = np.empty(most + len(ends), np.uint64)
+    most = most if ngram.by_character else most // 2
+    hashes, units = np.empty(most + len(ends), np.uint64), np.empty(longest + 1, np.uint64)
     offsets = np.zeros(len(ends), np.int64)
-    table = np.empty(16, np.uint64)
+    room = np.empty(16, np.uint64)
     total = 0
     for row in range(len(ends) - 1):
-        start, end = np.int64(ends[row]), np.int64(ends[row + 1])
-        count = roll(data, start, end, room, hashes[total:])
-        if len(table) < 5 * count + 3:
-            table = np.empty(6 * count + 3, np.uint64)
-        total += sort_distinct(hashes[total : total + count], table)
+        text = data[ends[row] : ends[row + 1]]
+        count = shingled(text, table, ngram, units, hashes[total:])
+        if len(room) < 5 * count + 3:
+            room = np.empty(6 * count + 3, np.uint64)
+        total += sort_distinct(hashes[total : total + count], room)
         offsets[row + 1] = total
     return hashes[:total].copy(), offsets

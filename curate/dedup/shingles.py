@@ -1,10 +1,5 @@
 """From text to normalised words, n-grams of them, and the sketch of a document's set of n-grams.
 
-Words: letters are lower-cased one to one, punctuation, symbols, controls and bytes that are no
-UTF-8 are removed, the rest is cut at white space. Han, kana, Thai, Lao, Tibetan, Myanmar, Khmer
-and Yi write no spaces: there each character is a word. Not folded: digits, diacritics, composed
-against decomposed letters, half against full width, sharp s, final sigma.
-
 Characters, where n-grams are of these: the same letters, with one space between words.
 
 The slots of the bands are Dahlgaard, Knudsen and Thorup's (Fast Similarity Sketching, FOCS 2017):
@@ -17,42 +12,25 @@ NIPS 2012): one throw, empty ones stay empty. Equal ones among those that are no
 estimate J without bias, with a standard deviation of at most sqrt(J (1 - J) / k).
 """
 
-import unicodedata
 from functools import cache
 from typing import Literal, NamedTuple
 
 import numpy as np
-from numpy.typing import NDArray
 
-from curate.column import Bytes, Hashes, Mask, Offsets, View, frozen
-from curate.kernel import helper
-
-Characters = NDArray[np.uint32]
-Unit = Literal["words", "characters"]
-
-# A character's entry: its lower-case code point and what it does to words.
-CODE = np.uint32(0xFFFFFF)
-SPACE = np.uint32(1 << 24)
-SOLO = np.uint32(1 << 25)
-PUNCTUATION = np.uint32(1 << 26)
-NOTHING = np.uint32(0)
-
-_PLANES = 0x20000  # what lies beyond is Han
-# Emoji, dingbats' selectors and punctuation that are younger than Unicode 3.2.
-_YOUNG_SYMBOLS = ((0x1F000, 0x1FAFF), (0x2E00, 0x2E7F), (0xFE00, 0xFE0F))
-_WHITE_CONTROLS = ((9, 13), (28, 31), (0x85, 0x85))
-_REMOVED = ("Pc", "Pd", "Ps", "Pe", "Pi", "Pf", "Po", "Sm", "Sc", "Sk", "So", "Cc", "Cf", "Cs")
-_UNSPACED = (
-    (0x0E00, 0x0FFF),  # Thai, Lao, Tibetan
-    (0x1000, 0x109F),  # Myanmar
-    (0x1780, 0x17FF),  # Khmer
-    (0x3040, 0x312F),  # kana, Bopomofo
-    (0x31F0, 0x31FF),
-    (0x3400, 0x4DBF),  # Han
-    (0x4E00, 0xA4CF),  # Han, Yi
-    (0xF900, 0xFAFF),
-    (0xFF66, 0xFF9F),
+from curate.column import Bytes, Hashes, Offsets, View, frozen
+from curate.dedup.characters import (
+    NOTHING,
+    PUNCTUATION,
+    SOLO,
+    SPACE,
+    Characters,
+    character_at,
+    characters,
 )
+from curate.eight import HIGH, digits, eight, first, letters
+from curate.kernel import borrowing, helper
+
+Unit = Literal["words", "characters"]
 
 _BASIS = np.uint64(0xCBF29CE484222325)  # FNV-1a, finished with MurmurHash3's last steps
 _PRIME = np.uint64(0x100000001B3)
@@ -67,12 +45,21 @@ CHECKS = 512
 _CHECK_SHIFT = np.uint64(64 - 9)
 _FOUR = np.uint64(4)
 _BLANK = np.uint64(0x20)  # of no character's hash, for these are mixed
-_ZERO = np.uint64(0)
+_ZERO, _ONE, _TWO = np.uint64(0), np.uint64(1), np.uint64(2)
+_ASCII, _WIDE = np.uint32(0x80), np.uint32(0x800000)
 EMPTY = np.uint64(0xFFFFFFFFFFFFFFFF)
 
 # With 64 shingles per slot the chance of an empty slot after the first round is e**-64: later
 # rounds need no more shingles than these, and a document of any size costs this much memory.
-_STORED_PER_SLOT = 64
+_THROWN_PER_SLOT = 64
+
+
+class Ngram(NamedTuple):
+    """How text is cut into n-grams."""
+
+    size: int
+    power: np.uint64  # _BASE ** size, which takes a unit out of the polynomial
+    by_character: bool  # each character is a unit, else each word
 
 
 class Workspace(NamedTuple):
@@ -82,39 +69,7 @@ class Workspace(NamedTuple):
     seeds: Hashes  # one per round, two rounds per slot
     slots: Hashes  # round and smallest hash
     checks: Hashes  # smallest hash
-    stored: Hashes  # the document's shingles for the rounds after the first
-    words: Hashes  # the last `ngram` words
-    power: np.uint64  # _BASE ** ngram, which takes a word out of the polynomial
-    by_character: bool  # n-grams are of characters, each of which is its own word
-
-
-def _within(codes: Characters, ranges: tuple[tuple[int, int], ...]) -> Mask:
-    inside = np.zeros(len(codes), np.bool_)
-    for low, high in ranges:
-        inside |= (low <= codes) & (codes <= high)
-    return inside
-
-
-def _lower(code: int) -> int:
-    # One to one, and never longer as UTF-8: the kernel's output must not outgrow its input.
-    upper, lower = chr(code), chr(code).lower()
-    return ord(lower) if len(lower) == 1 and len(lower.encode()) <= len(upper.encode()) else code
-
-
-@cache
-def characters() -> Characters:
-    """The entry of every code point of the first two planes; 0.05 s, once per process."""
-    codes = np.arange(_PLANES, dtype=np.uint32)
-    # Unicode 3.2 is in every Python, so that no signature changes with the interpreter.
-    category = np.array([*map(unicodedata.ucd_3_2_0.category, map(chr, range(_PLANES)))])
-    space = np.isin(category, ("Zs", "Zl", "Zp")) | _within(codes, _WHITE_CONTROLS)
-    removed = np.isin(category, _REMOVED) | _within(codes, _YOUNG_SYMBOLS)
-    entries = codes.copy()
-    for code in np.flatnonzero(np.isin(category, ("Lu", "Lt"))).tolist():
-        entries[code] = _lower(code)
-    flags = np.where(_within(codes, _UNSPACED), SOLO, NOTHING)
-    flags = np.where(space, SPACE, np.where(removed, PUNCTUATION, flags))
-    return frozen(entries | flags)
+    ngram: Ngram
 
 
 @cache
@@ -125,6 +80,11 @@ def round_seeds(rounds: int, seed: int) -> Hashes:
     return frozen(np.array([mixed(np.uint64(value)) for value in values], np.uint64))
 
 
+def ngram_of(size: int, unit: Unit) -> Ngram:
+    """N-grams of so many words or characters."""
+    return Ngram(size, np.uint64(pow(int(_BASE), size, 2**64)), unit == "characters")
+
+
 def workspace(slots: int, ngram: int, seed: int, unit: Unit = "words") -> Workspace:
     """Room for sketches of this many slots over n-grams of these."""
     return Workspace(
@@ -132,10 +92,7 @@ def workspace(slots: int, ngram: int, seed: int, unit: Unit = "words") -> Worksp
         round_seeds(2 * slots, seed),
         np.empty(slots, np.uint64),
         np.empty(CHECKS, np.uint64),
-        np.empty(_STORED_PER_SLOT * slots, np.uint64),
-        np.empty(ngram, np.uint64),
-        np.uint64(pow(int(_BASE), ngram, 2**64)),
-        unit == "characters",
+        ngram_of(ngram, unit),
     )
 
 
@@ -147,93 +104,134 @@ def mixed(value: np.uint64) -> np.uint64:
     return value ^ (value >> _SHIFT)
 
 
-@helper
-def wide_character(
-    data: Bytes, position: int, end: int, table: Characters
-) -> tuple[np.uint32, int]:
-    """The entry and the bytes of a character beyond ASCII; a byte that is no UTF-8 is removed."""
-    lead = np.int64(data[position])
-    width = 2 if lead < 0xE0 else (3 if lead < 0xF0 else 4)
-    if lead < 0xC2 or lead > 0xF4 or position + width > end:
-        return PUNCTUATION, 1
-    code = lead & (0x7F >> width)
-    for place in range(position + 1, position + width):
-        byte = np.int64(data[place])
-        if byte & 0xC0 != 0x80:
-            return PUNCTUATION, 1
-        code = (code << 6) | (byte & 0x3F)
-    # Overlong forms and what lies beyond Unicode; surrogates are in the table, as removed.
-    if code < (0x80, 0x800, 0x10000)[width - 2] or code > 0x10FFFF:
-        return PUNCTUATION, 1
-    if code < len(table):
-        return table[code], width
-    return SOLO | np.uint32(code), width
+@borrowing
+def absorbed(chain: np.uint64, packed: np.uint64) -> np.uint64:
+    """The hash of a word so far with eight more of its bytes."""
+    chain = np.uint64((chain ^ packed) * _PRIME)
+    return np.uint64(chain ^ (chain >> _HALF))
+
+
+class _Word(NamedTuple):
+    """A word so far: what was absorbed, what was not, how many bytes that is, and how many all."""
+
+    chain: np.uint64
+    packed: np.uint64
+    filled: int
+    size: int
+
+
+_NO_WORD = _Word(_BASIS, _ZERO, 0, 0)
+
+
+@borrowing
+def _longer(word: _Word, part: np.uint64, taken: int) -> _Word:
+    """The word with so many bytes more, eight at most."""
+    chain, packed, filled, size = word
+    packed = np.uint64(packed | part << np.uint64(8 * filled))
+    filled += taken
+    if filled >= 8:
+        chain = absorbed(chain, packed)
+        filled -= 8
+        packed = np.uint64(part >> np.uint64(8 * (taken - filled))) if filled > 0 else _ZERO
+    return _Word(chain, packed, filled, size + taken)
+
+
+@borrowing
+def _told(word: _Word, out: Hashes, count: int) -> int:
+    """Write the hash of a word, if there is one; how many there are then."""
+    if word.size == 0:
+        return count
+    out[count] = mixed((word.chain ^ word.packed) + np.uint64(word.size) * _BASE)
+    return count + 1
+
+
+@borrowing
+def _run(text: Bytes, at: int) -> tuple[np.uint64, int]:
+    """ASCII letters and digits from here on, eight at most, in lower case; and how many."""
+    found = eight(text, at)
+    cased = letters(found)
+    outside = np.uint64(~(cased | digits(found)) & HIGH)
+    lower = np.uint64(found | (cased >> _TWO))
+    if outside == _ZERO:
+        return lower, 8
+    taken = first(outside)
+    return np.uint64(lower & ((_ONE << np.uint64(8 * taken)) - _ONE)), taken
 
 
 @helper
-def character_at(data: Bytes, position: int, end: int, table: Characters) -> tuple[np.uint32, int]:
-    """The entry and the bytes of a character."""
-    if data[position] < 0x80:
-        return table[data[position]], 1
-    wide: tuple[np.uint32, int] = wide_character(data, position, end, table)
-    return wide
+def cut_words(text: Bytes, table: Characters, out: Hashes) -> int:
+    """Write the hash of every word; how many there are.
 
-
-@helper
-def next_word(data: Bytes, position: int, end: int, table: Characters) -> tuple[np.uint64, int]:
-    """The hash of the first word from here, 0 if there is none, and the place behind it."""
-    word = _BASIS
-    while position < end:
-        entry, width = character_at(data, position, end, table)
+    A word is hashed as its normalised bytes, eight at a time, whatever was removed between them:
+    ASCII as it is, any other character as the three bytes of its number, the last one marked. Byte
+    by byte this took twice as long.
+    """
+    at, end, count, word = 0, len(text), 0, _NO_WORD
+    while at < end:
+        if at + 8 <= end:
+            part, taken = _run(text, at)
+            if taken > 0:
+                word = _longer(word, part, taken)
+                at += taken
+            if taken == 8:
+                continue
+        entry, width = character_at(text, at, end, table)
+        at += width
         if entry < SPACE:
-            word = (word ^ np.uint64(entry)) * _PRIME
+            wide = entry >= _ASCII
+            word = _longer(word, np.uint64(entry | (_WIDE * wide)), 1 + 2 * wide)
         elif (entry & PUNCTUATION) == NOTHING:
-            if word != _BASIS:
-                break
+            count = _told(word, out, count)
+            word = _NO_WORD
             if entry & SOLO:
-                return mixed(np.uint64(entry)), position + width
-        position += width
-    return (mixed(word) if word != _BASIS else _ZERO), position
+                out[count] = mixed(np.uint64(entry))
+                count += 1
+    return _told(word, out, count)
 
 
 @helper
-def next_character(
-    data: Bytes, position: int, end: int, table: Characters
-) -> tuple[np.uint64, int]:
-    """The hash of the next character, of a space for white space before one, 0 at the end."""
-    blank = False
-    while position < end:
-        entry, width = character_at(data, position, end, table)
-        if entry & PUNCTUATION == NOTHING:
-            if entry & SPACE == NOTHING:
-                # The space comes first; the character is read again.
-                return (_BLANK, position) if blank else (mixed(np.uint64(entry)), position + width)
-            blank = True
-        position += width
-    return _ZERO, position
+def cut_characters(text: Bytes, table: Characters, out: Hashes) -> int:
+    """Write the hash of every character, and of one space between words; how many there are."""
+    at, count, blank = 0, 0, False
+    while at < len(text):
+        entry, width = character_at(text, at, len(text), table)
+        at += width
+        if entry & PUNCTUATION:
+            continue
+        if entry & SPACE:
+            blank = count > 0
+            continue
+        if blank:
+            out[count] = _BLANK
+            count += 1
+            blank = False
+        out[count] = mixed(np.uint64(entry))
+        count += 1
+    return count
 
 
 @helper
-def begin(data: Bytes, position: int, end: int, table: Characters) -> int:
-    """The place behind the white space and whatever else is no character at a text's beginning."""
-    while position < end:
-        entry, width = character_at(data, position, end, table)
-        if entry & (PUNCTUATION | SPACE) == NOTHING:
-            return position
-        position += width
-    return position
+def roll(units: Hashes, ngram: Ngram, out: Hashes) -> int:
+    """Write the hash of every n-gram of these units; how many there are."""
+    size, power = ngram.size, ngram.power
+    rolled = _ZERO
+    for i in range(len(units)):
+        rolled = rolled * _BASE + units[i]
+        if i >= size:
+            rolled -= units[i - size] * power
+        if i >= size - 1:
+            out[i - size + 1] = min(mixed(rolled), EMPTY - _ONE)
+    return max(0, len(units) - size + 1)
 
 
 @helper
-def next_unit(
-    data: Bytes, position: int, end: int, table: Characters, by_character: bool
-) -> tuple[np.uint64, int]:
-    """The hash of the next word, or of the next character, and the place behind it."""
-    if by_character:
-        character: tuple[np.uint64, int] = next_character(data, position, end, table)
-        return character
-    word: tuple[np.uint64, int] = next_word(data, position, end, table)
-    return word
+def shingled(text: Bytes, table: Characters, ngram: Ngram, units: Hashes, out: Hashes) -> int:
+    """Write the hash of every n-gram of a text, in its order; how many there are."""
+    if ngram.by_character:
+        count = cut_characters(text, table, units)
+    else:
+        count = cut_words(text, table, units)
+    return int(roll(units[:count], ngram, out))
 
 
 @helper
@@ -251,42 +249,27 @@ def throw(shingle: np.uint64, seed: np.uint64, turn: int, slots: Hashes) -> bool
 
 
 @helper
-def first_round(data: Bytes, start: int, end: int, space: Workspace) -> int:
-    """Throw every shingle of the text once and store the first of them; how many there are."""
-    table, seeds, slots, checks, stored, words, power, by_character = space
+def first_round(shingles: Hashes, seed: np.uint64, slots: Hashes, checks: Hashes) -> None:
+    """Throw every shingle once, and keep the smallest of those with the same first bits."""
     slots[:] = EMPTY
     checks[:] = EMPTY
-    words[:] = _ZERO
-    seed, ngram = seeds[0], len(words)
-    count, place, rolled = -ngram, 0, _ZERO
-    position = begin(data, start, end, table) if by_character else start
-    while position < end:
-        word, position = next_unit(data, position, end, table, by_character)
-        if word == _ZERO:
-            break
-        rolled = rolled * _BASE + word - words[place] * power
-        words[place] = word
-        place = place + 1 if place + 1 < ngram else 0
-        count += 1
-        if count >= 0:
-            throw(rolled, seed, 0, slots)
-            check = mixed(rolled)
-            place_of_check = check >> _CHECK_SHIFT
-            checks[place_of_check] = min(checks[place_of_check], check)
-            if count < len(stored):
-                stored[count] = rolled
-    return max(count + 1, 0)
+    for shingle in shingles:
+        throw(shingle, seed, 0, slots)
+        place = shingle >> _CHECK_SHIFT
+        checks[place] = min(checks[place], shingle)
 
 
 @helper
-def further_rounds(stored: Hashes, seeds: Hashes, slots: Hashes) -> None:
-    """Throw the stored shingles again until no slot is empty."""
+def further_rounds(shingles: Hashes, seeds: Hashes, slots: Hashes) -> None:
+    """Throw the first shingles again until no slot is empty."""
+    # Later rounds need no more of them, and a document of any size costs as much.
+    some_of_them = shingles[: _THROWN_PER_SLOT * len(slots)]
     left = np.sum(slots == EMPTY)
     turn = 1
     while left > 0:
         seed = seeds[turn]
-        for i in range(len(stored)):
-            left -= throw(stored[i], seed, turn, slots)
+        for shingle in some_of_them:
+            left -= throw(shingle, seed, turn, slots)
         turn += 1
 
 
@@ -296,11 +279,18 @@ def sketches(view: View, keys: Hashes, checks: Bytes, rows: int, space: Workspac
     data, offsets = view
     slots = space.slots
     counts = np.zeros(len(offsets) - 1, np.int32)
+    longest = 0
     for i in range(len(counts)):
-        counts[i] = first_round(data, offsets[i], offsets[i + 1], space)
-        if counts[i] == 0:
+        longest = max(longest, offsets[i + 1] - offsets[i])
+    units, shingles = np.empty(longest + 1, np.uint64), np.empty(longest + 1, np.uint64)
+    for i in range(len(counts)):
+        text = data[offsets[i] : offsets[i + 1]]
+        count = shingled(text, space.characters, space.ngram, units, shingles)
+        counts[i] = count
+        if count == 0:
             continue
-        further_rounds(space.stored[: counts[i]], space.seeds, slots)
+        first_round(shingles[:count], space.seeds[0], slots, space.checks)
+        further_rounds(shingles[:count], space.seeds, slots)
         slot = 0
         for band in range(keys.shape[1]):
             key = _ZERO
@@ -320,44 +310,3 @@ def nibble(check: np.uint64) -> np.uint64:
     if check == EMPTY:
         return _ZERO
     return np.uint64(1) + (((check * _BASE) >> _HALF) * np.uint64(15) >> _HALF)
-
-
-@helper
-def encode(code: int, out: Bytes, place: int) -> int:
-    """Write a code point as UTF-8; the place behind it."""
-    width = 1 + (code >= 0x80) + (code >= 0x800) + (code >= 0x10000)
-    if width == 1:
-        out[place] = code
-        return place + 1
-    for k in range(width - 1, 0, -1):
-        out[place + k] = 0x80 | (code & 0x3F)
-        code >>= 6
-    out[place] = ((0xF00 >> width) & 0xFF) | code
-    return place + width
-
-
-@helper
-def folded(view: View, table: Characters, removed: np.uint32) -> tuple[Bytes, Offsets]:
-    """The texts in lower case, white space as one blank, without characters of these entries."""
-    first = view.offsets[0]
-    out = np.empty(view.offsets[-1] - first, np.uint8)
-    offsets = np.zeros(len(view.offsets), np.int32)
-    place = 0
-    for i in range(len(offsets) - 1):
-        position, end = np.int64(view.offsets[i]), np.int64(view.offsets[i + 1])
-        start, blank = place, False
-        while position < end:
-            entry, width = character_at(view.data, position, end, table)
-            position += width
-            if entry & removed:
-                continue
-            if entry & SPACE:
-                blank = place > start
-                continue
-            if blank:
-                out[place] = 0x20
-                place += 1
-                blank = False
-            place = encode(np.int64(entry & CODE), out, place)
-        offsets[i + 1] = place
-    return out, offsets

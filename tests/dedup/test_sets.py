@@ -10,8 +10,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from curate.column import View, frozen, view
+from curate.dedup.characters import characters
 from curate.dedup.sets import intersection, shingle_sets, sort_distinct
-from curate.dedup.shingles import first_round, mixed, workspace
+from curate.dedup.shingles import ngram_of, shingled
 
 JIT_OFF = os.environ.get("NUMBA_DISABLE_JIT") == "1"
 
@@ -49,11 +50,11 @@ def test_sets_of_any_bytes_are_the_shingles_that_sketches_are_made_from(rows):
     data = frozen(np.frombuffer(b"".join(rows), np.uint8))
     offsets = np.cumsum([0, *map(len, rows)]).astype(np.int32)
     hashes, ends = shingle_sets(View(data, frozen(offsets)), 2)
-    space = workspace(64, 2, 1)
+    units, out = np.empty(len(data) + 1, np.uint64), np.empty(len(data) + 1, np.uint64)
     for i in range(len(rows)):
-        count = first_round(data, offsets[i], offsets[i + 1], space)
-        with np.errstate(over="ignore"):
-            expected = {int(mixed(np.uint64(rolled))) for rolled in space.stored[:count]}
+        text = data[offsets[i] : offsets[i + 1]]
+        count = shingled(text, characters(), ngram_of(2, "words"), units, out)
+        expected = set(out[:count].tolist())
         assert hashes[ends[i] : ends[i + 1]].tolist() == sorted(expected)
 
 

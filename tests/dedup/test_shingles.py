@@ -11,8 +11,9 @@ from hypothesis import strategies as st
 
 from curate.column import View, frozen, view
 from curate.dedup import shingles
+from curate.dedup.characters import NOTHING, PUNCTUATION, characters, folded
 from curate.dedup.leaders import similarity
-from curate.dedup.shingles import CHECKS, NOTHING, PUNCTUATION, characters, folded, workspace
+from curate.dedup.shingles import CHECKS, ngram_of, shingled, workspace
 
 JIT_OFF = os.environ.get("NUMBA_DISABLE_JIT") == "1"
 
@@ -23,11 +24,8 @@ def column_of(*rows):
     return View(frozen(np.frombuffer(data, np.uint8)), frozen(offsets.astype(np.int32)))
 
 
-def shingle_hashes(text, ngram=5, slots=64):
-    space = workspace(slots, ngram, 1)
-    data = frozen(np.frombuffer(text.encode("utf-8"), np.uint8))
-    count = shingles.first_round(data, 0, len(data), space)
-    return space.stored[:count].tolist()
+def shingle_hashes(text, ngram=5, unit="words"):
+    return shingle_hashes_of_bytes(text.encode("utf-8"), ngram, unit)
 
 
 def jaccard(left, right):
@@ -81,6 +79,35 @@ def test_shingles_of_any_text_are_those_of_the_plain_twin(plain, text):
     assert_same_shingles(plain, text)
 
 
+LONG = st.text(st.sampled_from("abcXYZ0189_'. \n\x00é中\u0301"), min_size=8, max_size=60)
+
+
+@settings(deadline=None, max_examples=300)
+@given(LONG)
+def test_words_of_many_bytes_are_hashed_by_what_is_left_of_them(plain, text):
+    assert_same_shingles(plain, text)
+    assert shingle_hashes(text, 1) == shingle_hashes(" ".join(plain.words(text)), 1)
+    # The same word byte by byte: what is removed between letters keeps eight of them apart.
+    apart = " ".join("'".join(word) for word in plain.words(text))
+    assert shingle_hashes(apart, 1) == shingle_hashes(text, 1)
+
+
+@settings(deadline=None)
+@given(
+    LONG | st.text(st.sampled_from("aB cD\t中ก\U00020000\u0301'") | st.characters(codec="utf-8"))
+)
+def test_characters_are_those_of_the_words_with_one_space_between(plain, text):
+    spaced = "".join(
+        {"space": " ", "punctuation": ""}.get(plain.kind(c), plain.lower(c)) for c in text
+    )
+    letters = " ".join(spaced.split(" ")).split()
+    letters = [*" ".join(letters)]
+    hashes = shingle_hashes(text, 3, "characters")
+    grams = [*zip(letters, letters[1:], letters[2:], strict=False)]
+    assert len(hashes) == len(grams)
+    assert len(set(zip(hashes, grams, strict=True))) == len(set(hashes)) == len(set(grams))
+
+
 def assert_same_shingles(plain, text):
     hashes, tuples = shingle_hashes(text, 2), plain.shingles(text, 2)
     assert len(hashes) == len(tuples)
@@ -96,10 +123,11 @@ def test_bytes_that_are_no_utf8_are_removed_as_the_replacement_character_is(raw)
     assert shingle_hashes_of_bytes(raw) == shingle_hashes(replaced, 1)
 
 
-def shingle_hashes_of_bytes(raw):
-    space = workspace(64, 1, 1)
+def shingle_hashes_of_bytes(raw, ngram=1, unit="words"):
     data = frozen(np.frombuffer(raw, np.uint8))
-    return space.stored[: shingles.first_round(data, 0, len(data), space)].tolist()
+    units, out = np.empty(len(raw) + 1, np.uint64), np.empty(len(raw) + 1, np.uint64)
+    count = shingled(data, characters(), ngram_of(ngram, unit), units, out)
+    return out[:count].tolist()
 
 
 @settings(deadline=None)
