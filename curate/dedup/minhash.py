@@ -9,7 +9,6 @@ from typing import Any, ClassVar, Literal, NamedTuple
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
-from scipy.integrate import quad
 
 from curate.column import Hashes, Mask, Numbers, Offsets, Positions, view
 from curate.dedup import linked
@@ -471,11 +470,13 @@ def banding(threshold: float, hashes: int) -> tuple[int, int]:
     Summed are the probability of a pair below the threshold to be found, and of one above to be
     missed, over all similarities.
     """
+    steps = np.arange(2000)
+    below, above = (threshold * (steps + 0.5) / 2000, 1 - (1 - threshold) * (steps + 0.5) / 2000)
     best, found = float("inf"), (1, 1)
     for bands in range(1, hashes + 1):
         for rows in range(1, hashes // bands + 1):
-            wrong = quad(lambda s, b=bands, r=rows: 1 - (1 - s**r) ** b, 0, threshold)[0]
-            missed = quad(lambda s, b=bands, r=rows: (1 - s**r) ** b, threshold, 1)[0]
+            wrong = threshold * (1 - (1 - below**rows) ** bands).mean()
+            missed = (1 - threshold) * ((1 - above**rows) ** bands).mean()
             if wrong + missed < best:
-                best, found = wrong + missed, (bands, rows)
+                best, found = float(wrong + missed), (bands, rows)
     return found

@@ -182,8 +182,9 @@ def _ready(batch: Batch) -> Mask:
     kinds, charsets = batch.column(CONTENT_TYPE), batch.column(CHARSET)
     said = pc.and_(pc.is_in(kinds, pa.array(PLAIN_TYPES)), pc.equal(charsets, charset.UTF_8))
     mask: Mask = said.fill_null(False).to_numpy(zero_copy_only=False) & kept(batch)
-    # In dumps of pages there are none, and these are not looked at twice.
-    return mask & clean_as_it_is(view(batch.column(PAYLOAD))) if mask.any() else mask
+    if len(mask) and not mask.any():  # a dump of pages, which are not looked at twice
+        return mask
+    return mask & clean_as_it_is(view(batch.column(PAYLOAD)))
 
 
 def _pages(batch: Batch, ready: Mask) -> list[Page]:
