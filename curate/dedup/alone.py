@@ -57,7 +57,7 @@ def _parts(wanted: Wanted) -> Iterator[dict[str, Any]]:
     if wanted.lines not in NOTHING:
         yield {"lines.Lines": {"keep": _copies(wanted.lines)}}
     if wanted.substrings is not None:
-        yield {"substrings.Substrings": {"length": wanted.substrings}}
+        yield {"substrings.Substrings": {"length": wanted.substrings, "keep": "first"}}
 
 
 def _copies(lines: str) -> str:

@@ -104,7 +104,6 @@ class Substrings:
     min_left: int = 1
     tokenizer: str = ""  # a tokenizer.json, or a folder with one; for tokens
 
-    leaves_text: ClassVar = True
     ignores_language: ClassVar = True
 
     def __post_init__(self) -> None:
