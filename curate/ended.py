@@ -93,6 +93,8 @@ def _lies(output: Path, page: Path, outcome: Outcome) -> None:
     places = {
         "documents": "documents that were kept, with all signals",
         "dropped": "documents that were dropped: reason, value, bound",
+        "cut": "what was cut out of documents that stay",
+        "index": "for later runs against this one",
         "rejected": "the text of dropped documents",
         "tokenizer": "the tokenizer",
         "tokens": "token shards",

@@ -6,8 +6,8 @@ part's n-grams which the whole has is estimated without bias, however much longe
 
 A decision has four steps, each in fixed memory but the last: who shares an n-gram with whom, by
 ranges of hashes (`link`); for which pairs these are enough, by ranges of documents (`candidates`);
-the sets of n-grams of their texts (`read`); and in order of size who is a part of whom. The last
-holds 40 bytes for a pair.
+the sets of n-grams of their texts (`read`, `confirm`); and in order of size who is a part of whom.
+The last holds 40 bytes for a pair.
 """
 
 import json
@@ -51,6 +51,7 @@ _MOST_BITS = 12
 _ROWS = 1 << 14  # that are read at once; of texts, which may be books:
 _TEXTS = 64
 _LINKS = 1 << 16  # documents whose pairs are written at once
+_PAIRS = 1 << 16  # that are confirmed at once
 NOBODY = -1
 
 
@@ -175,6 +176,15 @@ class Contained:
                     ends.append(ends[-1][-1] + offsets[1:])
                 start += batch.num_rows
         np.save(folder / "ends.npy", np.concatenate(ends))
+        return {"folder": str(folder)}
+
+    def confirm(self, task: Task, folder: Path) -> Task:
+        """For some pairs the share of the part's n-grams that the whole has."""
+        sets = Sets(task["read"])
+        pairs = np.load(Path(task["folder"]) / "pairs.npy", mmap_mode="r")
+        own = pairs[task["first"] : task["first"] + _PAIRS]
+        found = [intersection(sets[part], sets[whole]) / len(sets[part]) for part, whole in own]
+        np.save(folder / "shares.npy", np.array(found, np.float64))
         return {"folder": str(folder)}
 
     def _verdicts(self, shelf: "Shelf", kept: "Kept", gone: list[Mask]) -> Iterator[pa.Table]:
@@ -341,14 +351,36 @@ def shares(stage: Contained, shelf: Shelf, pairs: Positions, means: Means) -> Nu
             rows = means.folder / f"rows-{number}.npy"
             np.save(rows, wanted[first:last] - shelf.starts[number])
             tasks.append({"texts": str(means.texts[number]), "rows": str(rows)})
-    sets: list[Hashes] = []
-    for done in means.each(stage, "read", tasks):
-        ends = np.load(Path(done["folder"]) / "ends.npy")
-        hashes = np.memmap(Path(done["folder"]) / "hashes", np.uint64, "r")
-        sets += [hashes[start:end] for start, end in pairwise(ends.tolist())]
-    places = np.searchsorted(wanted, pairs)
-    found = [intersection(sets[part], sets[whole]) / len(sets[part]) for part, whole in places]
-    return np.array(found, np.float64)
+    read = [task["folder"] for task in means.each(stage, "read", tasks)]
+    np.save(means.folder / "pairs.npy", np.searchsorted(wanted, pairs))
+    many = range(0, len(pairs), _PAIRS)
+    confirming: list[Task] = [
+        {"read": read, "folder": str(means.folder), "first": first} for first in many
+    ]
+    done = means.each(stage, "confirm", confirming)
+    found = [np.load(Path(task["folder"]) / "shares.npy") for task in done]
+    return np.concatenate([np.zeros(0), *found])
+
+
+class Sets:
+    """Sets of n-grams that tasks have written, by number; read as they are needed."""
+
+    def __init__(self, folders: list[str]) -> None:
+        self._ends = [np.load(Path(folder) / "ends.npy") for folder in folders]
+        counts = [len(ends) - 1 for ends in self._ends]
+        self._starts = np.concatenate([np.zeros(1, np.int64), np.cumsum(counts)])
+        # A file without a byte cannot be mapped.
+        self._hashes = [
+            np.memmap(Path(folder) / "hashes", np.uint64, "r")
+            if ends[-1]
+            else np.zeros(0, np.uint64)
+            for folder, ends in zip(folders, self._ends, strict=True)
+        ]
+
+    def __getitem__(self, number: int) -> Hashes:
+        place = int(np.searchsorted(self._starts, number, "right")) - 1
+        start, end = self._ends[place][number - self._starts[place] :][:2]
+        return self._hashes[place][start:end]
 
 
 class Kept(NamedTuple):

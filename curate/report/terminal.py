@@ -23,7 +23,9 @@ STYLES = {KEPT: "green", DROPPED: "red", FAULTY: "magenta"}
 def summary(folder: Path) -> RenderableType:
     """The report's funnel and its reasons."""
     report = collect(folder, samples=0)
-    return Group(_headline(report), Text(), _funnel(report), Text(), _reasons(report))
+    return Group(
+        _headline(report), Text(), _funnel(report), Text(), _reasons(report), *_cut(report)
+    )
 
 
 def journey(folder: Path, identity: str) -> RenderableType:
@@ -86,6 +88,21 @@ def _reasons(report: Report) -> Table:
         number = sum(reason.count.documents for reason in rest)
         table.add_row(f"{len(rest)} more", "", f"{number:,}", f"{number / whole:.1%}")
     return table
+
+
+def _cut(report: Report) -> list[RenderableType]:
+    """How much each step cut out of documents that stay; nothing where none did."""
+    table = Table(box=None, header_style="bold", pad_edge=False)
+    for name in ("cut out of documents", "step"):
+        table.add_column(name, no_wrap=True)
+    for name in ("documents", "stretches", "bytes", "of the text"):
+        table.add_column(name, justify="right", no_wrap=True)
+    for name, stage in report.stages:
+        for reason, cut in stage.cut.items():
+            share = cut.bytes / max(1, stage.entered.bytes)
+            counts = (f"{cut.documents:,}", f"{cut.spans:,}", size(cut.bytes), f"{share:.1%}")
+            table.add_row(Text(shown(reason), "red"), plain(name), *counts)
+    return [Text(), table] if table.row_count else []
 
 
 def plain(text: object) -> Text:
