@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from curate.column import Numbers, Positions
-from curate.dedup.shingles import CODE, PUNCTUATION, SOLO, SPACE, characters
+from curate.dedup.characters import CODE, PUNCTUATION, SOLO, SPACE, characters
 from curate.kernel import helper
 
 NGRAM = 5

@@ -257,11 +257,31 @@ class Piece(NamedTuple):
         return column[self.ends[batch] : self.ends[batch + 1]]
 
 
-def assembled(found: list[Piece], name: str, batch: int, places: Positions) -> NDArray[Any]:
+class Desk(NamedTuple):
+    """Where the arrays of a batch lie: in memory, or in files where they are larger than that."""
+
+    folder: Path
+    memory: int
+
+    def room(self, name: str, shape: tuple[int, ...], kind: Any) -> NDArray[Any]:
+        """An array to be written, its name a file's."""
+        if np.dtype(kind).itemsize * np.prod(shape, dtype=np.int64) <= self.memory:
+            return np.empty(shape, kind)
+        path = self.folder / f"{name}.npy"
+        return np.lib.format.open_memmap(path, "w+", kind, shape)
+
+
+def assembled(
+    found: list[Piece], name: str, batch: int, places: Positions, desk: Desk
+) -> NDArray[Any]:
     """The rows of a batch from all surveys, each in its place, as native numbers."""
-    rows = np.concatenate([piece.rows(name, batch) for piece in found])
-    out = np.empty(rows.shape, rows.dtype.newbyteorder("="))
-    out[places] = rows
+    pieces = [piece.rows(name, batch) for piece in found]
+    kind = pieces[0].dtype.newbyteorder("=")
+    out = desk.room(name, (len(places), *pieces[0].shape[1:]), kind)
+    at = 0
+    for rows in pieces:
+        out[places[at : at + len(rows)]] = rows
+        at += len(rows)
     return out
 
 

@@ -27,7 +27,7 @@ from curate.dedup.leaders import (
     in_order,
     side_by_side,
 )
-from curate.dedup.linked import Batches, Numbered, Piece, chosen_rows, numbered, pieces
+from curate.dedup.linked import Batches, Desk, Numbered, Piece, chosen_rows, numbered, pieces
 from curate.dedup.sets import shingle_sets
 from curate.dedup.shingles import CHECKS, Unit, sketches, workspace
 from curate.errors import RecipeError
@@ -316,11 +316,11 @@ class MinHash:
     def settle(self, task: Task, folder: Path) -> Task:
         """Decide about the documents of one batch."""
         batch, batches = task["batch"], Batches.of(task["batches"])
-        found = [*pieces(task["pieces"])]
+        found, desk = [*pieces(task["pieces"])], Desk(folder, task["memory"])
         numbers = np.concatenate([piece.rows("number", batch) for piece in found])
         places = batches.numbers("place")[numbers]
         number, ids, wish, checks = (
-            linked.assembled(found, name, batch, places)
+            linked.assembled(found, name, batch, places, desk)
             for name in ("number", "id", "preference", "checks")
         )
         fixed = number >= task["own"]
@@ -329,7 +329,7 @@ class MinHash:
         members, ends = side_by_side(*linked.buckets_of(task["buckets"], batch, batches), labels)
         sets, set_ends = np.zeros(0, np.uint64), np.zeros(len(number) + 1, np.int64)
         if self.verify == "text":
-            sets, set_ends = _sets(found, batch, places, folder, task["memory"])
+            sets, set_ends = _sets(found, batch, places, desk)
         own, own_ends = by_document(members, ends, len(number))
         known = Linked(order, fixed, checks, sets, set_ends, members, ends, own, own_ends)
         if self.verify == "none":
@@ -413,17 +413,12 @@ class Settled(NamedTuple):
 
 
 def _sets(
-    found: list[Piece], batch: int, places: Positions, folder: Path, memory: int
+    found: list[Piece], batch: int, places: Positions, desk: Desk
 ) -> tuple[Hashes, Positions]:
-    """The n-grams of a batch's documents in one array, on the disk where they are too many."""
-    sizes = linked.assembled(found, "set_size", batch, places)
+    """The n-grams of a batch's documents in one array."""
+    sizes = linked.assembled(found, "set_size", batch, places, desk)
     ends = np.concatenate([[0], np.cumsum(sizes)]).astype(np.int64)
-    total = int(ends[-1])
-    sets: Hashes = (
-        np.empty(total, np.uint64)
-        if 8 * total <= memory
-        else np.memmap(folder / "sets.bin", np.uint64, "w+", shape=(total,))
-    )
+    sets: Hashes = desk.room("sets", (int(ends[-1]),), np.uint64)
     at = 0
     for piece in found:
         starts = piece.rows("set_start", batch)
