@@ -138,8 +138,8 @@ def dedup_command(  # noqa: PLR0913  # a command's options are its arguments
     keep: Annotated[
         str,
         typer.Option(
-            help="Which copy stays: longest, first, newest, oldest, or as in a recipe: "
-            "'{sources: [wiki*, books*]}'."
+            help="Which copy stays: longest, first (the smallest id), newest, oldest, or as in a "
+            "recipe: '{sources: [wiki*, books*]}'."
         ),
     ] = "longest",
     against: Annotated[
@@ -150,6 +150,12 @@ def dedup_command(  # noqa: PLR0913  # a command's options are its arguments
         bool, typer.Option("--index", help="Keep an index, for later runs --against this one.")
     ] = False,
     text_key: Annotated[str, typer.Option(help="The field with the text.")] = "text",
+    url_key: Annotated[str, typer.Option(help="The field with the URL.")] = "url",
+    id_key: Annotated[str, typer.Option(help="The field with your own id.")] = "id",
+    date_key: Annotated[str, typer.Option(help="The field with the date.")] = "date",
+    rejected: Annotated[
+        bool, typer.Option("--rejected", help="Keep the text of dropped documents too.")
+    ] = False,
     workers: Annotated[
         int | None, typer.Option(min=0, help="0: this process, without Ray. Default: by size.")
     ] = None,
@@ -174,10 +180,13 @@ def dedup_command(  # noqa: PLR0913  # a command's options are its arguments
         against=tuple(str(path.absolute()) for path in against or ()),
         index=index,
         text_key=text_key,
+        url_key=url_key,
+        id_key=id_key,
+        date_key=date_key,
     )
     memory_bytes = sizes.parse(memory, "--memory") if memory else None
     text = alone.recipe_text(wanted)
-    job = Job(text, "curate dedup", inputs, output, workers, ray_address, False, memory_bytes)
+    job = Job(text, "curate dedup", inputs, output, workers, ray_address, rejected, memory_bytes)
     ended.run(job, samples=3)
 
 

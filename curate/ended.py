@@ -100,6 +100,7 @@ def _lies(output: Path, page: Path, outcome: Outcome) -> None:
         "tokens": "token shards",
         "model": "the model",
         "ledger.json": "every document and byte, counted",
+        "recipe.yaml": "the recipe, for curate run",
         page.name: "the report",
     }
     show(line(f"\nIn {printable(str(output))}:"))

@@ -115,6 +115,13 @@ def plan(recipe: Recipe, patterns: list[str], output: Path) -> Plan:
                 f"{source.uri}: lies inside the output folder; choose another --output, or an "
                 "--input that does not match its own results"
             )
+    for index, step in enumerate(recipe.steps):
+        for name in getattr(step.stage, "against", ()):
+            if Path(name).resolve() == output.resolve():
+                raise RecipeError(
+                    f"stages[{index}]: {step.label}: against: {name} is the output of this run "
+                    "itself; choose another --output"
+                )
     units = [Unit(0, source, span) for source in inputs for span in spans(source, recipe.read)]
     numbered = tuple(Unit(index, unit.input, unit.span) for index, unit in enumerate(units))
     return Plan(recipe, tuple(inputs), numbered, tuple(notes), _models(recipe))

@@ -28,36 +28,56 @@ class Wanted:
     against: tuple[str, ...] = ()
     index: bool = False
     text_key: str = "text"
+    url_key: str = "url"
+    id_key: str = "id"
+    date_key: str = "date"
 
 
 def recipe_text(wanted: Wanted) -> str:
     """A recipe as YAML: whole documents first, then what contains others, then parts of them."""
+    near = wanted.near not in NOTHING
     stages = ["html.Extract", *_documents(wanted), *_parts(wanted)]
+    if (wanted.against or wanted.index) and not (wanted.urls or wanted.exact or near):
+        raise RecipeError("--against and --index are of URLs, texts and near-duplicates; want one")
     if len(stages) == 1:
         raise RecipeError("nothing to remove: leave --no-exact or --near none away")
-    recipe = {"name": "dedup", "read": {"text_key": wanted.text_key}, "stages": stages}
-    return yaml.safe_dump(recipe, sort_keys=False, allow_unicode=True, width=10_000)
+    keys = ("text_key", "url_key", "id_key", "date_key")
+    read = {key: getattr(wanted, key) for key in keys}
+    recipe = {"name": "dedup", "read": read, "stages": stages}
+    return yaml.dump(recipe, Dumper=_Plain, sort_keys=False, allow_unicode=True, width=10_000)
+
+
+class _Plain(yaml.SafeDumper):
+    """Writes the same value out wherever it stands: recipes have no aliases."""
+
+    def ignore_aliases(self, _: Any) -> bool:
+        return True
 
 
 def _documents(wanted: Wanted) -> Iterator[dict[str, Any]]:
-    keep = _keep(wanted.keep)
-    if wanted.urls:
-        yield {"exact.Url": {"keep": keep}}
-    if wanted.exact:
-        yield {"exact.Exact": {"keep": keep}}
-    if wanted.near not in NOTHING:
-        yield {"minhash.MinHash": {**_near(wanted), "keep": keep}}
-    elif wanted.against or wanted.index:
-        raise RecipeError("--against and --index are of near-duplicates; leave --near none away")
+    keep = {"keep": _keep(wanted.keep)}
     if wanted.contained is not None:
-        yield {"contained.Contained": {"share": wanted.contained, "keep": keep}}
+        contained = [{"contained.Contained": {"share": wanted.contained, **keep}}]
+    else:
+        contained = []
+    if wanted.against:
+        keep["against"] = [*wanted.against]
+    if wanted.index:
+        keep["index"] = True
+    if wanted.urls:
+        yield {"exact.Url": {**keep}}
+    if wanted.exact:
+        yield {"exact.Exact": {**keep}}
+    if wanted.near not in NOTHING:
+        yield {"minhash.MinHash": {**_near(wanted), **keep}}
+    yield from contained
 
 
 def _parts(wanted: Wanted) -> Iterator[dict[str, Any]]:
     if wanted.lines not in NOTHING:
         yield {"lines.Lines": {"keep": _copies(wanted.lines)}}
     if wanted.substrings is not None:
-        yield {"substrings.Substrings": {"length": wanted.substrings, "keep": "first"}}
+        yield {"substrings.Substrings": {"length": wanted.substrings}}
 
 
 def _copies(lines: str) -> str:
@@ -68,10 +88,6 @@ def _copies(lines: str) -> str:
 
 def _near(wanted: Wanted) -> dict[str, Any]:
     settings: dict[str, Any] = {"similarity": wanted.similarity, "verify": wanted.verify}
-    if wanted.against:
-        settings["against"] = [*wanted.against]
-    if wanted.index:
-        settings["index"] = True
     if wanted.near in PRESETS:
         return {"preset": wanted.near, **settings}
     try:

@@ -11,7 +11,6 @@ from typing import Any, NamedTuple
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from curate.column import Hashes, Mask, Numbers, Positions
@@ -110,6 +109,20 @@ class Copies(NamedTuple):
     keys: Hashes
     ids: Hashes
     counts: Positions
+    preferences: Numbers  # KNOWN: the one that stays is of an earlier run
+
+
+class Names(NamedTuple):
+    """What verdicts say: of what goes for a document of this run, or of an earlier one."""
+
+    reason: str
+    known: str
+    count: str  # the column of how many there are
+
+
+# No document of a run prefers to stay so much: those of earlier runs stay, whoever else there is.
+KNOWN = np.inf
+_MOST = np.finfo(np.float64).max
 
 
 def choose(task: Task, folder: Path) -> Task:
@@ -117,10 +130,13 @@ def choose(task: Task, folder: Path) -> Task:
     inputs = json.loads(Path(task["inputs"]).read_text())
     gone = np.load(task["gone"], mmap_mode="r")
     table, used, start = entries(1 << 10), 0, 0
-    for survey in inputs:
+    for number, survey in enumerate(inputs):
         for batch in _batches(Path(survey)):
             end = start + batch.num_rows
             new = _documents(batch, ~gone[start:end], task["bits"], task["range"])
+            new.preferences[:] = (
+                KNOWN if number >= task["own"] else np.minimum(new.preferences, _MOST)
+            )
             start = end
             if 2 * (used + len(new.counts)) > len(table.counts):
                 table = _larger(table, used + len(new.counts))
@@ -153,19 +169,25 @@ def _documents(batch: pa.RecordBatch, there: Mask, bits: int, place: int) -> Ent
     return Entries(
         keys[rows],
         fixed_width(batch.column(ID), ">u8", 2)[rows].astype(np.uint64),
-        batch.column(PREFERENCE).to_numpy()[rows],
+        batch.column(PREFERENCE).to_numpy()[rows].copy(),
         np.ones(len(rows), np.int64),
     )
 
 
-def copies(stage: Any, surveys: list[Path], gone: list[Mask], means: Means) -> Copies:
-    """All copies, decided range by range; `stage.choose` is `choose`."""
+def copies(
+    stage: Any, surveys: list[Path], gone: list[Mask], means: Means, earlier: list[Path]
+) -> Copies:
+    """All copies, decided range by range; `stage.choose` is `choose`.
+
+    The surveys of earlier runs take part, and their documents stay.
+    """
     # Files, for a worker may decide about a range.
     inputs, mask = means.folder / "surveys.json", means.folder / "gone.npy"
-    inputs.write_text(json.dumps([*map(str, surveys)]))
-    np.save(mask, np.concatenate([np.zeros(0, np.bool_), *gone]))
-    bits = ranges(sum(map(len, gone)), means.memory)
-    task = {"inputs": str(inputs), "gone": str(mask), "bits": bits}
+    inputs.write_text(json.dumps([*map(str, [*surveys, *earlier])]))
+    there = sum(pq.read_metadata(path).num_rows for path in earlier)
+    np.save(mask, np.concatenate([*gone, np.zeros(there, np.bool_)]))
+    bits = ranges(sum(map(len, gone)) + there, means.memory)
+    task = {"inputs": str(inputs), "gone": str(mask), "bits": bits, "own": len(surveys)}
     done = means.each(stage, "choose", [{**task, "range": place} for place in range(1 << bits)])
     return Copies(*(_joined(name, done, means.folder) for name in Copies._fields))
 
@@ -193,10 +215,10 @@ def _joined(name: str, done: list[Task], folder: Path) -> Any:
 
 
 def verdicts(
-    found: Copies, surveys: list[Path], gone: list[Mask], names: tuple[str, str]
+    found: Copies, surveys: list[Path], gone: list[Mask], names: Names
 ) -> Iterator[pa.Table]:
-    """One table per shard; the names are that of the reason and that of the column of counts."""
-    reason, column = names
+    """One table per shard."""
+    reasons = pa.array([names.reason, names.known])
     for survey, away in zip(surveys, gone, strict=True):
         table = pq.read_table(survey, columns=[KEY, ID]).combine_chunks()
         there = ~away
@@ -212,13 +234,15 @@ def verdicts(
         kept[copied] = found.ids[places[copied]]
         own = fixed_width(ids, ">u8", 2) if len(there) else kept
         dropped = copied & (kept != own).any(axis=1)
+        known = np.zeros(len(there), np.int64)
+        known[copied] = found.preferences[places[copied]] == KNOWN
         yield pa.table(
             {
-                DROPPED_BY: pc.if_else(pa.array(dropped), reason, pa.scalar(None, pa.string())),
+                DROPPED_BY: reasons.take(pa.array(known, mask=~dropped)),
                 DUPLICATE_OF: binaries(kept.view(np.uint8), dropped),
                 VALUE: only(counts, dropped, pa.float64()),
                 BOUND: only(np.ones(len(there)), dropped, pa.float64()),
-                column: only(counts, there & ~dropped, pa.int64()),
+                names.count: only(counts, there & ~dropped, pa.int64()),
             }
         )
 

@@ -5,7 +5,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from itertools import pairwise
 from pathlib import Path
-from typing import ClassVar, Literal
+from typing import Any, ClassVar, Literal
 
 import numpy as np
 import pyarrow as pa
@@ -15,14 +15,14 @@ from curate.dedup import equal, keeping, urls
 from curate.dedup.characters import NOTHING, PUNCTUATION, characters, folded
 from curate.dedup.equal import KEY
 from curate.dedup.keeping import PREFERENCE, Keep
+from curate.dedup.known import known, manifests, with_settings
 from curate.errors import RecipeError
 from curate.schema import ID, TEXT, URL, Batch
 from curate.survey import Means, Task
 
-REASON = "exact.duplicate"
-COPIES = "exact_copies"
-URL_REASON = "exact.url"
-URL_COPIES = "url_copies"
+COPIES, URL_COPIES = "exact_copies", "url_copies"
+NAMES = equal.Names("exact.duplicate", "exact.known", COPIES)
+URL_NAMES = equal.Names("exact.url", "exact.known_url", URL_COPIES)
 
 Normalise = Literal["none", "spaces-case", "words"]
 
@@ -53,7 +53,9 @@ class Exact:
 
     `normalise`: "none" compares bytes; "spaces-case" ignores case and how much white space there
     is; "words" ignores punctuation and symbols too. Empty texts equal each other. `keep`: see
-    curate/dedup/keeping.py; ids decide between equals.
+    curate/dedup/keeping.py; ids decide between equals. `index: true` keeps the hashes of what the
+    whole run keeps in its output; `against` names outputs of such runs, and what they have goes as
+    `exact.known`.
 
     Columns: `duplicate_of`, the id of the text that stays, for those that go, and `exact_copies`,
     how often the text occurs, for those that stay.
@@ -61,6 +63,8 @@ class Exact:
 
     normalise: Normalise = "none"
     keep: Keep = "longest"
+    against: tuple[str, ...] = ()
+    index: bool = False
 
     leaves_text: ClassVar = True
     ignores_language: ClassVar = True
@@ -71,7 +75,17 @@ class Exact:
     def survey(self, batch: Batch) -> pa.Table:
         """The hash of every text, and how much it would stay."""
         texts = self._normal(view(batch.column(TEXT)))
-        return _table(batch, pa.array(digests(texts), pa.binary(16)), self.keep)
+        table = _table(batch, pa.array(digests(texts), pa.binary(16)), self.keep)
+        return with_settings(table, self._sketch())
+
+    def _sketch(self) -> dict[str, Any]:
+        """The settings that hashes depend on."""
+        return {"kind": "exact.Exact", "normalise": self.normalise}
+
+    def files(self) -> dict[str, Path]:
+        """The earlier runs that documents are compared with."""
+        known(self.against, "exact.Exact", self._sketch())  # say at once what is wrong
+        return manifests(self.against)
 
     def _normal(self, texts: View) -> View:
         if self.normalise == "none":
@@ -81,8 +95,9 @@ class Exact:
 
     def decide(self, surveys: list[Path], gone: list[Mask], means: Means) -> Iterator[pa.Table]:
         """All but one of the documents with the same hash go."""
-        found = equal.copies(self, surveys, gone, means)
-        return equal.verdicts(found, surveys, gone, (REASON, COPIES))
+        earlier = known(self.against, "exact.Exact", self._sketch())
+        found = equal.copies(self, surveys, gone, means, earlier.surveys)
+        return equal.verdicts(found, surveys, gone, NAMES)
 
     def choose(self, task: Task, folder: Path) -> Task:
         """The copies among one range of hashes."""
@@ -95,7 +110,7 @@ class Url:
 
     `ignore` names parameters that make no other page: a name with a star behind it stands for all
     that begin so. A document without a URL is nobody's duplicate. `keep`: see
-    curate/dedup/keeping.py. It stands before html.Extract too, which then has less to do, unless
+    curate/dedup/keeping.py; `index` and `against` (`exact.known_url`): see exact.Exact. It stands before html.Extract too, which then has less to do, unless
     `keep` is longest.
 
     Columns: `duplicate_of`, the id of the document that stays, for those that go, and `url_copies`,
@@ -104,6 +119,8 @@ class Url:
 
     ignore: tuple[str, ...] = TRACKING
     keep: Keep = "newest"
+    against: tuple[str, ...] = ()
+    index: bool = False
 
     leaves_text: ClassVar = True
     ignores_language: ClassVar = True
@@ -123,12 +140,22 @@ class Url:
         """The hash of every URL, and how much its document would stay."""
         forms = urls.normalised(batch.column(URL), self.ignore)
         keys = pa.array(digests(forms), pa.binary(16), mask=np.diff(forms.offsets) == 0)
-        return _table(batch, keys, self.keep)
+        return with_settings(_table(batch, keys, self.keep), self._sketch())
+
+    def _sketch(self) -> dict[str, Any]:
+        """The settings that hashes depend on."""
+        return {"kind": "exact.Url", "ignore": self.ignore}
+
+    def files(self) -> dict[str, Path]:
+        """The earlier runs that documents are compared with."""
+        known(self.against, "exact.Url", self._sketch())  # say at once what is wrong
+        return manifests(self.against)
 
     def decide(self, surveys: list[Path], gone: list[Mask], means: Means) -> Iterator[pa.Table]:
         """All but one of the documents with the same URL go."""
-        found = equal.copies(self, surveys, gone, means)
-        return equal.verdicts(found, surveys, gone, (URL_REASON, URL_COPIES))
+        earlier = known(self.against, "exact.Url", self._sketch())
+        found = equal.copies(self, surveys, gone, means, earlier.surveys)
+        return equal.verdicts(found, surveys, gone, URL_NAMES)
 
     def choose(self, task: Task, folder: Path) -> Task:
         """The copies among one range of hashes."""

@@ -82,6 +82,8 @@ def _alike(part: Path, kind: str, settings: dict[str, Any], name: str) -> bool:
     """Whether this is a table of the same kind, made with the same settings."""
     try:
         metadata = pq.read_schema(part).metadata or {}
+    except FileNotFoundError as error:
+        raise RecipeError(f"against: {name}: {part} is gone; run its recipe again there") from error
     except (OSError, pa.ArrowException) as error:
         raise RecipeError(f"against: {name}: {part} cannot be read: {error}") from error
     theirs = json.loads(metadata.get(SKETCH, b"{}"))
@@ -91,6 +93,6 @@ def _alike(part: Path, kind: str, settings: dict[str, Any], name: str) -> bool:
         if theirs.get(key) != value:
             raise RecipeError(
                 f"against: {name}: its index was made with {key}: {theirs.get(key)}, and here it "
-                f"is {value}; write the same"
+                f"is {value}; write the same (see {name}/recipe.yaml)"
             )
     return True

@@ -184,8 +184,8 @@ class MinHash:
         columns = {ID: batch.column(ID), PREFERENCE: preference(batch, self.keep), SHINGLES: counts}
         if self.scheme != "fast":
             made = signatures(texts, self.window, self.slots, self.seed, self.scheme)
-            keys = made.reshape(rows * len(self.columns), -1)
-            keys = band_keys(keys.astype(np.uint64)).reshape(rows, -1)
+            keys = made.astype(np.uint64).reshape(rows * len(self.columns), int(self.rows or 0))
+            keys = band_keys(keys).reshape(rows, len(self.columns))
             columns[SIGNATURE] = binaries(made, signed)
         for band, name in enumerate(self.columns):
             columns[name] = pa.array(np.ascontiguousarray(keys[:, band]), mask=~signed)

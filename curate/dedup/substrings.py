@@ -100,7 +100,7 @@ class Substrings:
 
     length: int = 50
     unit: Unit = "words"
-    keep: Keep = "none"
+    keep: Keep = "first"
     min_left: int = 1
     tokenizer: str = ""  # a tokenizer.json, or a folder with one; for tokens
 

@@ -51,7 +51,8 @@ def _hint(item: Input, settings: Read) -> str:
     likely = max(texts, key=lambda name: texts[name])
     setting = yaml.safe_dump({"text_key": likely}, default_flow_style=True, width=math.inf).strip()
     there = ", ".join([*islice(row, MANY), *(["..."] if len(row) > MANY else [])])
-    return f"{said}; there are: {there}; say `read: {setting}` in the recipe"
+    where = "in the recipe (curate dedup: --text-key)"
+    return f"{said}; there are: {there}; say `read: {setting}` {where}"
 
 
 def first_record(item: Input, max_bytes: int) -> dict[str, Any]:

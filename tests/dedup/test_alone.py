@@ -89,6 +89,7 @@ def test_options_become_a_recipe_whose_stages_stand_in_their_order():
     assert (near.threshold, near.bands * near.rows <= 128, near.index) == (0.8, True, True)
     kept = yaml.safe_load(recipe_text(Wanted(keep="{sources: [wiki*, books*]}")))
     assert kept["stages"][1]["exact.Exact"] == {"keep": {"sources": ["wiki*", "books*"]}}
+    parse(recipe_text(Wanted(keep="{sources: [wiki*, books*]}", urls=True, contained=0.9)), "t")
 
 
 @pytest.mark.parametrize(
@@ -96,7 +97,7 @@ def test_options_become_a_recipe_whose_stages_stand_in_their_order():
     [
         (Wanted(near="finweb"), "--near finweb: write fineweb"),
         (Wanted(near="none", exact=False), "nothing to remove"),
-        (Wanted(near="none", index=True), "leave --near none away"),
+        (Wanted(near="none", exact=False, index=True), "--against and --index are of URLs"),
         (Wanted(lines="some"), "--lines some: write first, all or no"),
         (Wanted(keep="{highest: "), "--keep {highest: : not YAML"),
     ],

@@ -46,6 +46,7 @@ def test_a_survey_keeps_the_librarys_signatures_and_bands_by_them(scheme, plain)
     ids = pa.array([bytes([i]) * 16 for i in range(4)], pa.binary(16))
     stage = MinHash(scheme=scheme, seed=3)
     batch = pa.RecordBatch.from_arrays([ids, pa.array(texts)], ["id", "text"])
+    assert stage.survey(batch.slice(0, 0)).schema == stage.survey(batch).schema
     table = stage.survey(batch)
     kept = table.column("signature").to_pylist()
     assert kept[2] is None

@@ -97,6 +97,52 @@ def test_the_next_dump_is_compared_with_all_before_and_they_stay_as_they_were(fo
     assert {path: path.read_bytes() for path in before} == before
 
 
+def test_equal_texts_and_urls_of_earlier_dumps_go_however_short_they_are(tmp_path):
+    recipe = """
+name: exact
+stages:
+  - html.Extract
+  - exact.Url: {index: true, against: AGAINST}
+  - exact.Exact: {index: true, against: AGAINST}
+"""
+    rows = {"one": [("hi", "http://a/"), ("two words", "http://b/"), ("hi", "http://c/")]}
+    rows["two"] = [("hi", "http://d/"), ("new", "https://www.b/#top"), ("other", "http://e/")]
+    rows["three"] = [("other", "http://f/"), ("two words", "http://g/"), ("last", "http://h/")]
+    for number, (name, pages) in enumerate(rows.items()):
+        lines = [json.dumps({"text": text, "url": url}) for text, url in pages]
+        (tmp_path / f"{name}.jsonl").write_text("\n".join(lines) + "\n")
+        earlier = json.dumps([str(tmp_path / one) for one in [*rows][:number]])
+        job = Job(
+            recipe.replace("AGAINST", earlier),
+            "x",
+            [str(tmp_path / f"{name}.jsonl")],
+            tmp_path / name,
+            workers=0,
+        )
+        run(job, Quiet())
+    assert sorted(reason or "" for reason, _ in fates(tmp_path / "one").values()) == [
+        *("", "", "exact.duplicate")
+    ]
+    two, three = fates(tmp_path / "two"), fates(tmp_path / "three")
+    assert {url: reason for url, (reason, _) in two.items()} == {
+        "http://d/": "exact.known",
+        "https://www.b/#top": "exact.known_url",
+        "http://e/": None,
+    }
+    assert three["http://f/"] == ("exact.known", ids(tmp_path / "two")["http://e/"])
+    assert three["http://g/"] == ("exact.known", ids(tmp_path / "one")["http://b/"])
+    assert three["http://h/"][0] is None
+
+
+def test_a_run_is_not_compared_with_itself(folder):
+    text = RECIPE.replace("AGAINST", json.dumps([str(folder / "first")])).replace("VERIFY", "text")
+    before = (folder / "first" / "manifest.json").read_bytes()
+    with pytest.raises(RecipeError, match="is the output of this run itself"):
+        inputs = [str(folder / "first.jsonl")]
+        run(Job(text, "x", inputs, folder / "first", workers=0), Quiet())
+    assert (folder / "first" / "manifest.json").read_bytes() == before
+
+
 def test_an_index_of_other_settings_or_none_is_refused_with_what_to_write(folder):
     text = RECIPE.replace("AGAINST", json.dumps([str(folder / "first")]))
     inputs, output = [str(folder / "third.jsonl")], folder / "refused"
