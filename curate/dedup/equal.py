@@ -117,7 +117,7 @@ class Names(NamedTuple):
 
     reason: str
     known: str
-    count: str  # the column of how many there are
+    column: str  # of how many there are
 
 
 # No document of a run prefers to stay so much: those of earlier runs stay, whoever else there is.
@@ -134,9 +134,8 @@ def choose(task: Task, folder: Path) -> Task:
         for batch in _batches(Path(survey)):
             end = start + batch.num_rows
             new = _documents(batch, ~gone[start:end], task["bits"], task["range"])
-            new.preferences[:] = (
-                KNOWN if number >= task["own"] else np.minimum(new.preferences, _MOST)
-            )
+            np.minimum(new.preferences, _MOST, out=new.preferences)
+            new.preferences[:] = KNOWN if number >= task["own"] else new.preferences
             start = end
             if 2 * (used + len(new.counts)) > len(table.counts):
                 table = _larger(table, used + len(new.counts))
@@ -242,7 +241,7 @@ def verdicts(
                 DUPLICATE_OF: binaries(kept.view(np.uint8), dropped),
                 VALUE: only(counts, dropped, pa.float64()),
                 BOUND: only(np.ones(len(there)), dropped, pa.float64()),
-                names.count: only(counts, there & ~dropped, pa.int64()),
+                names.column: only(counts, there & ~dropped, pa.int64()),
             }
         )
 

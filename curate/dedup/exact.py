@@ -110,8 +110,8 @@ class Url:
 
     `ignore` names parameters that make no other page: a name with a star behind it stands for all
     that begin so. A document without a URL is nobody's duplicate. `keep`: see
-    curate/dedup/keeping.py; `index` and `against` (`exact.known_url`): see exact.Exact. It stands before html.Extract too, which then has less to do, unless
-    `keep` is longest.
+    curate/dedup/keeping.py; `index` and `against` (`exact.known_url`): see exact.Exact. It stands
+    before html.Extract too, which then has less to do, unless `keep` is longest.
 
     Columns: `duplicate_of`, the id of the document that stays, for those that go, and `url_copies`,
     how many documents have the URL, for those that stay.

@@ -105,32 +105,30 @@ stages:
   - exact.Url: {index: true, against: AGAINST}
   - exact.Exact: {index: true, against: AGAINST}
 """
-    rows = {"one": [("hi", "http://a/"), ("two words", "http://b/"), ("hi", "http://c/")]}
-    rows["two"] = [("hi", "http://d/"), ("new", "https://www.b/#top"), ("other", "http://e/")]
+    rows = {"one": [("hi", "http://a/"), ("two words", "http://b.example/"), ("hi", "http://c/")]}
+    rows["two"] = [
+        ("hi", "http://d/"),
+        ("new", "https://www.b.example/#top"),
+        ("other", "http://e/"),
+    ]
     rows["three"] = [("other", "http://f/"), ("two words", "http://g/"), ("last", "http://h/")]
     for number, (name, pages) in enumerate(rows.items()):
         lines = [json.dumps({"text": text, "url": url}) for text, url in pages]
         (tmp_path / f"{name}.jsonl").write_text("\n".join(lines) + "\n")
         earlier = json.dumps([str(tmp_path / one) for one in [*rows][:number]])
-        job = Job(
-            recipe.replace("AGAINST", earlier),
-            "x",
-            [str(tmp_path / f"{name}.jsonl")],
-            tmp_path / name,
-            workers=0,
-        )
-        run(job, Quiet())
+        text, inputs = recipe.replace("AGAINST", earlier), [str(tmp_path / f"{name}.jsonl")]
+        run(Job(text, "x", inputs, tmp_path / name, workers=0), Quiet())
     assert sorted(reason or "" for reason, _ in fates(tmp_path / "one").values()) == [
         *("", "", "exact.duplicate")
     ]
     two, three = fates(tmp_path / "two"), fates(tmp_path / "three")
     assert {url: reason for url, (reason, _) in two.items()} == {
         "http://d/": "exact.known",
-        "https://www.b/#top": "exact.known_url",
+        "https://www.b.example/#top": "exact.known_url",
         "http://e/": None,
     }
     assert three["http://f/"] == ("exact.known", ids(tmp_path / "two")["http://e/"])
-    assert three["http://g/"] == ("exact.known", ids(tmp_path / "one")["http://b/"])
+    assert three["http://g/"] == ("exact.known", ids(tmp_path / "one")["http://b.example/"])
     assert three["http://h/"][0] is None
 
 
