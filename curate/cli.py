@@ -153,6 +153,9 @@ def dedup_command(  # noqa: PLR0913  # a command's options are its arguments
     url_key: Annotated[str, typer.Option(help="The field with the URL.")] = "url",
     id_key: Annotated[str, typer.Option(help="The field with your own id.")] = "id",
     date_key: Annotated[str, typer.Option(help="The field with the date.")] = "date",
+    metadata: Annotated[
+        bool, typer.Option(help="Keep all other fields, as JSON in a column `metadata`.")
+    ] = True,
     rejected: Annotated[
         bool, typer.Option("--rejected", help="Keep the text of dropped documents too.")
     ] = False,
@@ -183,6 +186,7 @@ def dedup_command(  # noqa: PLR0913  # a command's options are its arguments
         url_key=url_key,
         id_key=id_key,
         date_key=date_key,
+        metadata=metadata,
     )
     memory_bytes = sizes.parse(memory, "--memory") if memory else None
     text = alone.recipe_text(wanted)

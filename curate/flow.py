@@ -63,10 +63,10 @@ class Flow:
     _kept: Rows | None = None
     _refused: Rows | None = None
 
-    def read(self, batches: Iterator[Batch]) -> None:
+    def read(self, batches: Iterator[Batch], columns: pa.Schema) -> None:
         """Take documents from a reader: what it refused is settled as the stage `read`."""
         # The empty batch tells every stage's columns, also of an input without documents.
-        self._source = chain([pa.RecordBatch.from_pylist([], schema.RAW)], batches)
+        self._source = chain([pa.RecordBatch.from_pylist([], columns)], batches)
         self._reading = True
         self.ledger["read"] = StageLedger()
 

@@ -17,6 +17,8 @@ TEXT = "text"  # UTF-8, after extraction
 LANGUAGE = "language"
 LANGUAGE_SCORE = "language_score"
 
+METADATA = "metadata"  # JSON of an input's other fields, where `read: {metadata: true}` asks for it
+
 # A verdict. Null in DROPPED_BY means kept.
 DROPPED_BY = "dropped_by"  # "gopher.word_count", "http.status", "warc.truncated", ...
 VALUE = "value"  # the number that was measured, where there is one

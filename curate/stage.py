@@ -23,7 +23,7 @@ import pyarrow.compute as pc
 
 from curate.column import Mask, Numbers
 from curate.errors import RecipeError
-from curate.schema import BOUND, DROPPED_BY, QUARANTINED, RAW, TEXT, VALUE, VERDICT, Batch
+from curate.schema import BOUND, DROPPED_BY, METADATA, QUARANTINED, RAW, TEXT, VALUE, VERDICT, Batch
 
 Stage = Callable[[Batch], Batch]
 
@@ -52,7 +52,7 @@ class Judge(Protocol):
 
 def free_column(*names: str) -> None:
     """Refuse names for a stage's own columns of which one is empty or every document's already."""
-    if not all(names) or {TEXT, *RAW.names}.intersection(names):
+    if not all(names) or {TEXT, METADATA, *RAW.names}.intersection(names):
         raise RecipeError(f"column: {names[0]!r} is taken; choose another name")
 
 

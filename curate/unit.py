@@ -22,6 +22,7 @@ from curate.kernel import compiling
 from curate.ledger import Spans
 from curate.passes import Pass, lineage, passes
 from curate.read.reader import Input, Span, read
+from curate.read.settings import columns
 from curate.recipe import Step, parse
 from curate.rows import row_groups
 from curate.schema import Batch
@@ -49,7 +50,7 @@ class Worker:
 
     def warm(self) -> None:
         """Send a batch without rows through every stage: its kernels are loaded, or compiled."""
-        batch = pa.RecordBatch.from_pylist([], schema.RAW)
+        batch = pa.RecordBatch.from_pylist([], columns(self._recipe.read))
         for this in self._passes:
             for label, stage in self._open(this.index):
                 with compiling(label):
@@ -117,7 +118,8 @@ class Worker:
         if this.index == 0:
             spans = Spans()
             source = Input(**task["input"])
-            flow.read(read(source, Span(*task["span"]), self._recipe.read, spans))
+            settings = self._recipe.read
+            flow.read(read(source, Span(*task["span"]), settings, spans), columns(settings))
             flow.run(self._open(0), progress)
             return {**flow.result(where, spans), "surveys": self._surveyed(this)}
         flow.resume(Path(task["documents"]))

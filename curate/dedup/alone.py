@@ -31,6 +31,7 @@ class Wanted:
     url_key: str = "url"
     id_key: str = "id"
     date_key: str = "date"
+    metadata: bool = True
 
 
 def recipe_text(wanted: Wanted) -> str:
@@ -41,7 +42,7 @@ def recipe_text(wanted: Wanted) -> str:
         raise RecipeError("--against and --index are of URLs, texts and near-duplicates; want one")
     if len(stages) == 1:
         raise RecipeError("nothing to remove: leave --no-exact or --near none away")
-    keys = ("text_key", "url_key", "id_key", "date_key")
+    keys = ("text_key", "url_key", "id_key", "date_key", "metadata")
     read = {key: getattr(wanted, key) for key in keys}
     recipe = {"name": "dedup", "read": read, "stages": stages}
     return yaml.dump(recipe, Dumper=_Plain, sort_keys=False, allow_unicode=True, width=10_000)

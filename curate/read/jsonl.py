@@ -167,7 +167,23 @@ class JsonLines:
             "text/plain",
             "utf-8",
         )
+        if settings.metadata:
+            document = document._replace(metadata=others(row, settings))
         return with_payload(document, payload, "jsonl", settings)
+
+
+def others(row: dict[str, Any], settings: Read) -> str | None:
+    """The fields that are no text, URL, date or id, as JSON; None without any."""
+    taken = (settings.text_key, settings.url_key, settings.date_key, settings.id_key)
+    left = {key: value for key, value in row.items() if key not in taken}
+    if not left:
+        return None
+    written = json.dumps(left, ensure_ascii=False, default=str)
+    try:
+        written.encode()
+    except UnicodeEncodeError:  # a lone surrogate, which only an escape can write
+        return json.dumps(left, default=str)
+    return written
 
 
 def with_payload(document: Document, payload: bytes, kind: str, settings: Read) -> Document:

@@ -11,7 +11,7 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from curate.ledger import Spans
-from curate.read.jsonl import with_payload
+from curate.read.jsonl import others, with_payload
 from curate.read.settings import Document, Read, Verdict, damaged
 from curate.read.source import Span, Window
 from curate.read.warc import text, url
@@ -114,12 +114,14 @@ class Parquet:
         row = first_row
         settings = self.settings
         keys = (settings.text_key, settings.url_key, settings.date_key, settings.id_key)
-        names = [name for name in keys if name in file.schema.names]
+        names = [name for name in file.schema.names if name in keys or settings.metadata]
         try:
             for batch in file.file.iter_batches(READ_ROWS, [index], names, use_threads=False):
                 columns = [_bytes(batch, key) for key in keys]
-                for values in zip(*columns, strict=True):
-                    yield self._document(row, *values)
+                left = _others(batch, settings)
+                for other, *values in zip(left, *columns, strict=True):
+                    document = self._document(row, *values)
+                    yield document._replace(metadata=other) if other else document
                     row += 1
         except FAILURES:
             self.spans.faults += size
@@ -136,6 +138,12 @@ class Parquet:
         except UnicodeDecodeError:
             return document._replace(verdict=Verdict("parquet.not_utf8", quarantined=True))
         return with_payload(document, content, "parquet", self.settings)
+
+
+def _others(batch: pa.RecordBatch, settings: Read) -> list[str | None]:
+    if not settings.metadata:
+        return [None] * batch.num_rows
+    return [others(row, settings) for row in batch.drop_columns([settings.text_key]).to_pylist()]
 
 
 def _is_text(schema: pa.Schema, key: str) -> bool:

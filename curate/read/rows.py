@@ -5,8 +5,9 @@ import hashlib
 import pyarrow as pa
 
 from curate.read.settings import Document, Read
+from curate.read.settings import columns as columns_of
 from curate.read.source import Input
-from curate.schema import RAW, Batch
+from curate.schema import Batch
 
 ID_BYTES = 16
 
@@ -41,8 +42,8 @@ class Rows:
 
     def batch(self) -> Batch:
         """The documents so far, which are then forgotten."""
-        offsets, _, urls, dates, origins, types, charsets, payloads, verdicts = (
-            zip(*self._documents, strict=True) if self._documents else ((),) * 9
+        offsets, _, urls, dates, origins, types, charsets, payloads, verdicts, others = (
+            zip(*self._documents, strict=True) if self._documents else ((),) * 10
         )
         columns = [
             self._ids,
@@ -59,6 +60,11 @@ class Rows:
             [verdict and verdict.bound for verdict in verdicts],
             [verdict and verdict.quarantined for verdict in verdicts],
         ]
-        arrays = [pa.array(column, field.type) for column, field in zip(columns, RAW, strict=True)]
+        if self._settings.metadata:
+            columns.append(others)
+        schema = columns_of(self._settings)
+        arrays = [
+            pa.array(column, field.type) for column, field in zip(columns, schema, strict=True)
+        ]
         self._documents, self._ids, self._payload_bytes = [], [], 0
-        return pa.record_batch(arrays, schema=RAW)
+        return pa.record_batch(arrays, schema=schema)

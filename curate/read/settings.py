@@ -3,7 +3,10 @@
 from dataclasses import dataclass, fields
 from typing import NamedTuple
 
+import pyarrow as pa
+
 from curate.errors import RecipeError
+from curate.schema import METADATA, RAW
 
 MIB = 1 << 20
 
@@ -35,6 +38,7 @@ class Read:
     url_key: str = "url"
     id_key: str = "id"
     date_key: str = "date"
+    metadata: bool = False  # JSONL and Parquet: keep all other fields, as JSON in one column
 
     def __post_init__(self) -> None:
         for field in fields(self):
@@ -43,6 +47,8 @@ class Read:
                 _check_count(field.name, value)
             elif field.name.endswith("_key"):
                 _check_key(field.name, value)
+            elif field.name == "metadata":
+                continue
             else:
                 object.__setattr__(self, field.name, _words(field.name, value))
         _check_types(self.types)
@@ -88,6 +94,11 @@ def _check_types(types: tuple[str, ...]) -> None:
             )
 
 
+def columns(settings: Read) -> pa.Schema:
+    """What every reader yields, with these settings."""
+    return RAW.append(pa.field(METADATA, pa.string())) if settings.metadata else RAW
+
+
 class Verdict(NamedTuple):
     """Why a document goes no further: refused by decision, or quarantined as damaged."""
 
@@ -109,6 +120,7 @@ class Document(NamedTuple):
     charset: str = ""
     payload: bytes = b""
     verdict: Verdict | None = None
+    metadata: str | None = None
 
 
 def damaged(offset: int, reason: str) -> Document:

@@ -33,7 +33,10 @@ def rows() -> list[dict[str, str]]:
     texts = [text(1), text(1), text(2), text(2).rsplit(" ", 2)[0], text(3, 400)]
     texts += [text(3, 400)[300:1500], *(f"{text(seed)}\n{footer}" for seed in range(4, 8))]
     texts += [f"{text(8)} {stretch} {text(9)}", f"{text(10)} {stretch} {text(11)}"]
-    return [{"body": one, "url": f"http://a/{i}"} for i, one in enumerate(texts)]
+    return [
+        {"body": one, "url": f"http://a/{i}", "kind": "page", "tags": [str(i), "ä"]}
+        for i, one in enumerate(texts)
+    ]
 
 
 def dedup(*arguments: str | Path) -> subprocess.CompletedProcess[str]:
@@ -69,6 +72,9 @@ def test_every_kind_of_duplicate_goes_and_the_books_balance(tmp_path, kind):
         out = stage["kept"]["bytes"] + sum(one["bytes"] for one in stage["dropped"].values())
         cut = sum(one["bytes"] for one in stage.get("cut", {}).values())
         assert out + cut == stage["entered"]["bytes"]
+    for row in pq.read_table(output / "documents").to_pylist():
+        number = row["url"].rpartition("/")[2]
+        assert json.loads(row["metadata"]) == {"kind": "page", "tags": [number, "ä"]}
     left = "\n".join(pq.read_table(output / "documents").column("text").to_pylist())
     assert left.count("harbour master") == 1
     assert left.count(text(99, 60)) == 1
