@@ -29,6 +29,7 @@ from curate.progress import printable, show
 from curate.read.settings import Read
 from curate.report import comparison as comparison_page
 from curate.report import differences
+from curate.room import LEAST
 from curate.run import Job
 from curate.signal import Signal
 from curate.stored import stored
@@ -59,6 +60,15 @@ Inputs = Annotated[
 Memory = Annotated[
     str, typer.Option(help="Of each task of a decision: 512M, 4G. Default: by what is free.")
 ]
+
+
+def _bytes(memory: str) -> int | None:
+    if not memory:
+        return None
+    given = sizes.parse(memory, "--memory")
+    if given < LEAST:
+        raise InputError(f"--memory {memory}: too little for a task; write 64M or more")
+    return given
 
 
 @app.callback(invoke_without_command=True)
@@ -96,8 +106,7 @@ def run(  # noqa: PLR0913  # a command's options are its arguments
     if ray_address and workers == 0:
         raise InputError("--workers 0 is without Ray; leave out --ray-address, or name workers")
     text, where = recipe.read(name)
-    memory_bytes = sizes.parse(memory, "--memory") if memory else None
-    job = Job(text, where, inputs, output, workers, ray_address, rejected, memory_bytes)
+    job = Job(text, where, inputs, output, workers, ray_address, rejected, _bytes(memory))
     ended.run(job, samples)
 
 
@@ -188,9 +197,8 @@ def dedup_command(  # noqa: PLR0913  # a command's options are its arguments
         date_key=date_key,
         metadata=metadata,
     )
-    memory_bytes = sizes.parse(memory, "--memory") if memory else None
     text = alone.recipe_text(wanted)
-    job = Job(text, "curate dedup", inputs, output, workers, ray_address, rejected, memory_bytes)
+    job = Job(text, "curate dedup", inputs, output, workers, ray_address, rejected, _bytes(memory))
     ended.run(job, samples=3)
 
 

@@ -16,8 +16,10 @@ from curate.stage import Stage, mark, with_column
 from curate.survey import Survey, decided
 
 
-def decided_upon(batch: Batch, survey: Survey) -> Batch:
+def decided_upon(seen: Batch, batch: Batch, survey: Survey) -> Batch:
     """A batch without rows with the columns that the survey's decision gives to documents.
+
+    `seen` is what the survey sees, without rows too.
 
     What it decides about is two documents with one text: without any, half of its kernels would
     not be needed, and so not be loaded.
@@ -26,9 +28,9 @@ def decided_upon(batch: Batch, survey: Survey) -> Batch:
         field.name: pa.nulls(2, field.type)
         if field.name not in (schema.ID, schema.TEXT)
         else pa.array(_TWO[field.name], field.type)
-        for field in batch.schema
+        for field in seen.schema
     }
-    rows = pa.RecordBatch.from_pydict(two, batch.schema)
+    rows = pa.RecordBatch.from_pydict(two, seen.schema)
     with tempfile.TemporaryDirectory() as folder:
         path, texts = Path(folder) / "survey.parquet", Path(folder) / "kept.parquet"
         pq.write_table(survey.survey(rows), path, use_dictionary=False)

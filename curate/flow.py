@@ -13,7 +13,7 @@ import pyarrow.parquet as pq
 
 from curate import schema
 from curate.cuts import without_cuts
-from curate.errors import LawError
+from curate.errors import LawError, RecipeError
 from curate.excerpts import Excerpts
 from curate.kernel import compiling
 from curate.ledger import Count, Cut, Spans, StageLedger
@@ -168,7 +168,11 @@ class Flow:
         self._spend("write", started)
         for step, rows in zip(self.this.surveys, self._surveys, strict=True):
             started = time.perf_counter()
-            table = step.stage.survey(batch).combine_chunks()
+            try:
+                table = step.stage.survey(batch).combine_chunks()
+            except RecipeError as error:
+                problem = str(error).removeprefix(f"{step.label}: ")
+                raise RecipeError(f"{step.label}: {problem}") from error
             rows.write(table.to_batches()[0] if batch.num_rows else _empty(table.schema))
             self._spend(step.label, started)
         if self.this.final and self.tokenizer and not self.tokenizer.load:

@@ -55,9 +55,11 @@ class Worker:
             for label, stage in self._open(this.index):
                 with compiling(label):
                     batch = stage(batch)
+            # The surveys of a pass see what its stages made, and not what the others will add.
+            seen = without(batch, *schema.VERDICT.names)
             for step in this.surveys:
                 with self._told(step), compiling(step.label):
-                    batch = decided_upon(without(batch, *schema.VERDICT.names), step.stage)
+                    batch = decided_upon(seen, batch, step.stage)
         if self._recipe.tokenizer and not self._recipe.tokenizer.load:
             texts = pa.array(["a text"])
             counts = pretokenize.count_pieces(texts, self._recipe.tokenizer.pattern)

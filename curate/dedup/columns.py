@@ -1,5 +1,7 @@
 """Columns of numbers and of bytes of one width, from Arrow and back."""
 
+import os
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -9,6 +11,18 @@ from numpy.typing import NDArray
 from curate.column import Mask
 
 DUPLICATE_OF = "duplicate_of"  # id of the document that stays
+
+
+def on_disk(path: Path, kind: Any, shape: tuple[int, ...]) -> NDArray[Any]:
+    """An array in a new file, to be written in any order.
+
+    Its blocks are taken at once: a full disk is an OSError here, and not the death of the process
+    at some later assignment.
+    """
+    array: NDArray[Any] = np.lib.format.open_memmap(path, "w+", kind, shape)
+    with path.open("r+b") as file:
+        os.posix_fallocate(file.fileno(), 0, path.stat().st_size)
+    return array
 
 
 def fixed_width(column: pa.Array, dtype: str, width: int) -> NDArray[Any]:

@@ -24,7 +24,7 @@ import pyarrow.parquet as pq
 
 from curate.column import Hashes, Mask, Numbers, Positions, view
 from curate.dedup import keeping
-from curate.dedup.columns import DUPLICATE_OF, binaries, fixed_width, only
+from curate.dedup.columns import DUPLICATE_OF, binaries, fixed_width, on_disk, only
 from curate.dedup.keeping import PREFERENCE, Keep
 from curate.dedup.sets import intersection, shingle_sets
 from curate.errors import RecipeError
@@ -230,9 +230,8 @@ class Shelf(NamedTuple):
         np.save(folder / "starts.npy", starts)
         kinds = {"sizes": "<i8", "sampled": "<i8", "preferences": "<f8", "ids": "<u8"}
         columns = {
-            name: np.lib.format.open_memmap(
+            name: on_disk(
                 folder / f"{name}.npy",
-                "w+",
                 kind,
                 (max(int(starts[-1]), 1), 2)[: 1 + (name == "ids")],
             )

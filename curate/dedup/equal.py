@@ -14,7 +14,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from curate.column import Hashes, Mask, Numbers, Positions
-from curate.dedup.columns import DUPLICATE_OF, binaries, fixed_width, only
+from curate.dedup.columns import DUPLICATE_OF, binaries, fixed_width, on_disk, only
 from curate.dedup.keeping import PREFERENCE
 from curate.kernel import helper
 from curate.schema import BOUND, DROPPED_BY, ID, VALUE
@@ -205,7 +205,7 @@ def _joined(name: str, done: list[Task], folder: Path) -> Any:
         return np.ascontiguousarray(parts[0])
     shape = (length, *parts[0].shape[1:])
     path = folder / f"all-{name}.npy"
-    out = np.lib.format.open_memmap(path, "w+", parts[0].dtype, shape)
+    out = on_disk(path, parts[0].dtype, shape)
     end = 0
     for part in parts:
         start, end = end, end + len(part)

@@ -84,7 +84,7 @@ class Exact:
 
     def files(self) -> dict[str, Path]:
         """The earlier runs that documents are compared with."""
-        known(self.against, "exact.Exact", self._sketch())  # say at once what is wrong
+        known(self.against, "exact.Exact", self._sketch(), verified=True)
         return manifests(self.against)
 
     def _normal(self, texts: View) -> View:
@@ -148,7 +148,7 @@ class Url:
 
     def files(self) -> dict[str, Path]:
         """The earlier runs that documents are compared with."""
-        known(self.against, "exact.Url", self._sketch())  # say at once what is wrong
+        known(self.against, "exact.Url", self._sketch(), verified=True)
         return manifests(self.against)
 
     def decide(self, surveys: list[Path], gone: list[Mask], means: Means) -> Iterator[pa.Table]:

@@ -16,7 +16,7 @@ import pyarrow.parquet as pq
 
 from curate.errors import RecipeError
 from curate.schema import ID
-from curate.store import canonical, unsealed
+from curate.store import canonical, matches, unsealed
 
 SKETCH = b"curate.sketch"  # in a table's metadata: the settings that its numbers depend on
 FOLDER = "index"
@@ -48,22 +48,59 @@ def manifests(folders: Sequence[str]) -> dict[str, Path]:
     return found
 
 
-def known(folders: Sequence[str], kind: str, settings: dict[str, Any]) -> Known:
-    """What the earlier runs in these folders keep of their documents for this kind of stage."""
+def known(
+    folders: Sequence[str], kind: str, settings: dict[str, Any], *, verified: bool = False
+) -> Known:
+    """What the earlier runs in these folders keep of their documents for this kind of stage.
+
+    Where it is to be verified, all of their files that are read are compared with their digests.
+    """
     surveys, texts = [], []
     for name, path in zip(folders, manifests(folders).values(), strict=True):
         files = (unsealed(path) or {})["files"]
-        parts = sorted(part for part in files if part.startswith(f"{FOLDER}/"))
-        taken = [part for part in parts if _alike(path.parent / part, kind, settings, name)]
-        if not taken:
-            raise RecipeError(
-                f"against: {name}: has no index of {kind}; run its recipe again with "
-                "`index: true` there"
-            )
-        surveys += [path.parent / part for part in taken]
+        taken = _taken(path.parent, files, kind, settings, name)
         units = [Path(part).name.partition("-stage-")[0] for part in taken]
-        texts += [path.parent / "documents" / f"{unit}.parquet" for unit in units]
+        documents = [f"documents/{unit}.parquet" for unit in units]
+        for part in [*taken, *documents] if verified else []:
+            if not matches(path.parent / part, files[part]):
+                raise RecipeError(
+                    f"against: {name}: {path.parent / part} is not there as the run wrote it; run "
+                    "its recipe again there, which mends it"
+                )
+        surveys += [path.parent / part for part in taken]
+        texts += [path.parent / part for part in documents]
     return Known(surveys, texts)
+
+
+def _taken(
+    folder: Path, files: dict[str, Any], kind: str, settings: dict[str, Any], name: str
+) -> list[str]:
+    """The parts of the first stage of a run that made its index in this way."""
+    stages: dict[str, list[str]] = {}
+    for part in sorted(part for part in files if part.startswith(f"{FOLDER}/")):
+        stages.setdefault(part.rpartition("-stage-")[2], []).append(part)
+    others = []
+    for parts in stages.values():
+        theirs = _settings(folder / parts[0], name)
+        wrong = [key for key, value in _plain(settings).items() if theirs.get(key) != value]
+        if not wrong:
+            return parts
+        if "kind" not in wrong:
+            others += [(wrong[0], theirs.get(wrong[0]))]
+    if others:
+        key, value = others[0]
+        raise RecipeError(
+            f"against: {name}: its index was made with {key}: {value}, and here it is "
+            f"{settings[key]}; write the same (see {name}/recipe.yaml)"
+        )
+    raise RecipeError(
+        f"against: {name}: has no index of {kind}; run its recipe again with `index: true` there"
+    )
+
+
+def _plain(settings: dict[str, Any]) -> dict[str, Any]:
+    plain: dict[str, Any] = json.loads(canonical(settings))
+    return plain
 
 
 def part_name(unit: int, stage: int) -> str:
@@ -78,21 +115,13 @@ def kept_rows(survey: Path, documents: Path) -> pa.Table:
     return table.take(pc.index_in(ids, value_set=table.column(ID).combine_chunks()))
 
 
-def _alike(part: Path, kind: str, settings: dict[str, Any], name: str) -> bool:
-    """Whether this is a table of the same kind, made with the same settings."""
+def _settings(part: Path, name: str) -> dict[str, Any]:
+    """The settings with which a table was made."""
     try:
         metadata = pq.read_schema(part).metadata or {}
     except FileNotFoundError as error:
         raise RecipeError(f"against: {name}: {part} is gone; run its recipe again there") from error
     except (OSError, pa.ArrowException) as error:
         raise RecipeError(f"against: {name}: {part} cannot be read: {error}") from error
-    theirs = json.loads(metadata.get(SKETCH, b"{}"))
-    if theirs.get("kind") != kind:
-        return False
-    for key, value in json.loads(canonical(settings)).items():
-        if theirs.get(key) != value:
-            raise RecipeError(
-                f"against: {name}: its index was made with {key}: {theirs.get(key)}, and here it "
-                f"is {value}; write the same (see {name}/recipe.yaml)"
-            )
-    return True
+    theirs: dict[str, Any] = json.loads(metadata.get(SKETCH, b"{}"))
+    return theirs

@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 
 from curate.column import Hashes, Mask, Positions
 from curate.dedup.buckets import Buckets, Documents, buckets, flatten, unite
-from curate.dedup.columns import fixed_width
+from curate.dedup.columns import fixed_width, on_disk
 from curate.errors import InputError
 from curate.kernel import helper
 from curate.survey import Task
@@ -268,7 +268,7 @@ class Desk(NamedTuple):
         if np.dtype(kind).itemsize * np.prod(shape, dtype=np.int64) <= self.memory:
             return np.empty(shape, kind)
         path = self.folder / f"{name}.npy"
-        return np.lib.format.open_memmap(path, "w+", kind, shape)
+        return on_disk(path, kind, shape)
 
 
 def assembled(

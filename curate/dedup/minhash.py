@@ -45,6 +45,7 @@ SHINGLES = "shingles"  # how many, repeated ones too; 0: the document has no sig
 
 # Every worker holds so many hashes, and so many words; published settings need 9,000 and 5.
 MOST_HASHES, LONGEST_NGRAM = 65_536, 1_000
+MOST_TRIED = 1_024  # hashes, of which all bands and rows are tried: .5 s
 
 
 class Preset(NamedTuple):
@@ -144,10 +145,10 @@ class MinHash:
                 raise RecipeError(f"preset is {self.preset!r}; there are {', '.join(PRESETS)}")
             found = PRESETS[self.preset]._asdict()
         if self.threshold is not None:
-            if not 0 < self.threshold < 1 or not 2 <= self.hashes <= MOST_HASHES:
+            if not 0 < self.threshold < 1 or not 2 <= self.hashes <= MOST_TRIED:
                 raise RecipeError(
                     f"threshold is {self.threshold} and hashes {self.hashes}; write a threshold "
-                    f"above 0 and below 1, and 2 to {MOST_HASHES} hashes"
+                    f"above 0 and below 1, and 2 to {MOST_TRIED} hashes"
                 )
             found["bands"], found["rows"] = banding(self.threshold, self.hashes)
         chosen = self.preset is not None or self.threshold is not None
@@ -199,7 +200,7 @@ class MinHash:
 
     def files(self) -> dict[str, Path]:
         """The earlier runs that documents are compared with."""
-        known(self.against, "minhash.MinHash", self._sketch())  # say at once what is wrong
+        known(self.against, "minhash.MinHash", self._sketch(), verified=True)
         return manifests(self.against)
 
     def needs(self, documents: int) -> Needs:

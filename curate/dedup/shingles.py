@@ -27,6 +27,7 @@ from curate.dedup.characters import (
     character_at,
     characters,
 )
+from curate.dedup.distinct import sort_distinct
 from curate.eight import HIGH, digits, eight, first, letters
 from curate.kernel import borrowing, helper
 
@@ -49,9 +50,7 @@ _ZERO, _ONE, _TWO = np.uint64(0), np.uint64(1), np.uint64(2)
 _ASCII, _WIDE = np.uint32(0x80), np.uint32(0x800000)
 EMPTY = np.uint64(0xFFFFFFFFFFFFFFFF)
 
-# With 64 shingles per slot the chance of an empty slot after the first round is e**-64: later
-# rounds need no more shingles than these, and a document of any size costs this much memory.
-_THROWN_PER_SLOT = 64
+_ROUNDS_OF_ALL = 3  # hardly a document without repetitions needs more
 
 
 class Ngram(NamedTuple):
@@ -261,14 +260,20 @@ def first_round(shingles: Hashes, seed: np.uint64, slots: Hashes, checks: Hashes
 
 @helper
 def further_rounds(shingles: Hashes, seeds: Hashes, slots: Hashes) -> None:
-    """Throw the first shingles again until no slot is empty."""
-    # Later rounds need no more of them, and a document of any size costs as much.
-    some_of_them = shingles[: _THROWN_PER_SLOT * len(slots)]
+    """Throw the shingles again until no slot is empty; they are sorted on the way.
+
+    After two rounds without repeated ones: of a word that is said a million times there would be
+    as many rounds as slots, each of a million throws.
+    """
     left = np.sum(slots == EMPTY)
     turn = 1
+    thrown = shingles
     while left > 0:
+        if turn == _ROUNDS_OF_ALL:
+            table = np.empty(5 * len(shingles) + 3, np.uint64)
+            thrown = shingles[: sort_distinct(shingles, table)]
         seed = seeds[turn]
-        for shingle in some_of_them:
+        for shingle in thrown:
             left -= throw(shingle, seed, turn, slots)
         turn += 1
 

@@ -2,6 +2,7 @@
 
 import json
 import random
+import shutil
 from pathlib import Path
 
 import pyarrow.parquet as pq
@@ -130,6 +131,31 @@ stages:
     assert three["http://f/"] == ("exact.known", ids(tmp_path / "two")["http://e/"])
     assert three["http://g/"] == ("exact.known", ids(tmp_path / "one")["http://b.example/"])
     assert three["http://h/"][0] is None
+
+
+@pytest.mark.parametrize("harm", ["index", "documents", "other documents"])
+def test_an_earlier_run_that_was_damaged_is_refused(folder, tmp_path, harm):
+    shutil.copytree(folder / "first", tmp_path / "first")
+    (part,) = (tmp_path / "first" / harm.split()[-1]).iterdir()
+    content = bytearray(part.read_bytes())
+    content[len(content) // 2] ^= 1
+    if harm == "other documents":
+        content = next((folder / "second" / "documents").iterdir()).read_bytes()
+    part.unlink()  # it is a hard link
+    part.write_bytes(content)
+    dump(tmp_path / "next.jsonl", enumerate(texts(1, 3)))
+    with pytest.raises(RecipeError, match="is not there as the run wrote it"):
+        go(tmp_path, "next", "first")
+
+
+def test_of_two_stages_that_keep_an_index_the_one_of_the_same_settings_counts(tmp_path):
+    stages = "  - minhash.MinHash: {index: true, ngram: 3, against: AGAINST}\n"
+    recipe = RECIPE.replace("VERIFY", "text") + stages
+    for name, against in (("one", []), ("two", [str(tmp_path / "one")])):
+        dump(tmp_path / f"{name}.jsonl", enumerate(texts(7, 3)))
+        text, inputs = recipe.replace("AGAINST", json.dumps(against)), tmp_path / f"{name}.jsonl"
+        run(Job(text, "x", [str(inputs)], tmp_path / name, workers=0), Quiet())
+    assert {reason for reason, _ in fates(tmp_path / "two").values()} == {"minhash.known"}
 
 
 def test_a_run_is_not_compared_with_itself(folder):

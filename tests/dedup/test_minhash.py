@@ -81,6 +81,7 @@ def test_minhash_is_a_survey():
 WRONG = [{"bands": 0}, {"rows": -1}, {"ngram": 0}, {"similarity": 70}, {"preset": "finweb"}]
 WRONG += [{"preset": "dclm", "bands": 14}, {"threshold": 0.8, "rows": 1}, {"threshold": 1.5}]
 WRONG += [{"preset": "dclm", "threshold": 0.8}, {"measure": "containment", "verify": "sketch"}]
+WRONG += [{"threshold": 0.8, "hashes": 65_536}]
 WRONG += [{"scheme": "datasketch", "preset": "nemo"}]
 TOO_MUCH = [{"bands": 8193}, {"rows": 10**9}, {"ngram": 1001}]
 
@@ -123,6 +124,16 @@ def test_short_and_empty_documents_are_nobodys_duplicate(tmp_path):
     rows = [(1, ""), (2, ""), (3, "one two three four"), (4, "one two three four"), (5, None)]
     (table,) = decide(MinHash(), tmp_path, rows)
     assert [row["cluster_size"] for row in table] == [1] * 5
+
+
+@pytest.mark.skipif(
+    os.environ.get("NUMBA_DISABLE_JIT") == "1", reason="a million words need compiled code"
+)
+@pytest.mark.parametrize("preset", ["fineweb", "refinedweb"])
+def test_a_word_said_a_million_times_costs_no_more_than_others(preset, tmp_path):
+    rows = [(1, "a " * 1_000_000), (2, "a " * 900_000), (3, "a b " * 300_000)]
+    (table,) = decide(MinHash(preset=preset), tmp_path, rows)
+    assert sorted(row["cluster_size"] or 0 for row in table) == [0, 1, 2]
 
 
 def test_documents_that_are_gone_neither_stay_nor_count(tmp_path):

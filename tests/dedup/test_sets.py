@@ -11,7 +11,8 @@ from hypothesis import strategies as st
 
 from curate.column import View, frozen, view
 from curate.dedup.characters import characters
-from curate.dedup.sets import intersection, shingle_sets, sort_distinct
+from curate.dedup.distinct import sort_distinct
+from curate.dedup.sets import intersection, shingle_sets
 from curate.dedup.shingles import ngram_of, shingled
 
 JIT_OFF = os.environ.get("NUMBA_DISABLE_JIT") == "1"

@@ -45,7 +45,7 @@ def hint(path: Path, content: bytes, without: int = 10, **settings) -> list[str]
 def test_the_fields_that_there_are_and_the_likely_one_are_named(name, content, tmp_path):
     assert hint(tmp_path / name, content) == [
         f"no field 'text' in {name}; there are: contents, id, lang; "
-        "say `read: {text_key: contents}` in the recipe"
+        "say `read: {text_key: contents}` in the recipe (curate dedup: --text-key)"
     ]
 
 

@@ -34,4 +34,4 @@ def test_a_setting_that_cannot_be_is_refused_by_name(settings: dict, told: str):
 
 
 def test_every_field_has_a_default():
-    assert len(fields(Read())) == 11
+    assert len(fields(Read())) == 12
