@@ -1,6 +1,7 @@
 """How a recipe falls into passes over the text: a new one after every group of surveys.
 
-A survey that takes stretches out of texts ends its group.
+A survey that takes stretches out of texts ends its group, and one that ranks by a column which
+another one adds (`adds`) begins one.
 """
 
 from dataclasses import dataclass
@@ -30,9 +31,9 @@ def passes(recipe: Recipe) -> tuple[Pass, ...]:
     groups: list[tuple[list[Step], list[Step]]] = [([], [])]
     for step in recipe.steps:
         steps, surveys = groups[-1]
-        if step.is_survey and (not surveys or _leaves_text(surveys[-1])):
+        if step.is_survey and not _waits(step, surveys):
             surveys.append(step)
-        elif step.is_survey:  # it is to see the text without what the one before takes out
+        elif step.is_survey:
             groups.append(([], [step]))
         elif surveys:
             groups.append(([step], []))
@@ -52,8 +53,19 @@ def passes(recipe: Recipe) -> tuple[Pass, ...]:
     )
 
 
-def _leaves_text(step: Step) -> bool:
-    return bool(getattr(step.stage, "leaves_text", False))
+def _waits(step: Step, surveys: list[Step]) -> bool:
+    """Whether a survey is to see what those before it decide: text cut, or a column added."""
+    cuts = surveys and not getattr(surveys[-1].stage, "leaves_text", False)
+    added = {name for one in surveys for name in getattr(one.stage, "adds", ())}
+    return bool(cuts or added & _read_by(step.stage))
+
+
+def _read_by(stage: Any) -> set[str]:
+    """The columns that a survey's settings name."""
+    keep = getattr(stage, "keep", None)
+    names = [getattr(stage, setting, None) for setting in ("column", "by", "within")]
+    names += [*keep.values()] if isinstance(keep, dict) else []
+    return {name for name in names if isinstance(name, str)}
 
 
 def lineage(resolved: dict[str, Any], stages: int) -> str:

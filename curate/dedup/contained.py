@@ -79,6 +79,7 @@ class Contained:
 
     leaves_text: ClassVar = True
     ignores_language: ClassVar = True
+    adds: ClassVar = (PARTS,)
 
     def __post_init__(self) -> None:
         keeping.check(self.keep)

@@ -68,6 +68,7 @@ class Exact:
 
     leaves_text: ClassVar = True
     ignores_language: ClassVar = True
+    adds: ClassVar = (COPIES,)
 
     def __post_init__(self) -> None:
         keeping.check(self.keep)
@@ -124,6 +125,7 @@ class Url:
 
     leaves_text: ClassVar = True
     ignores_language: ClassVar = True
+    adds: ClassVar = (URL_COPIES,)
 
     def __post_init__(self) -> None:
         keeping.check(self.keep)

@@ -117,6 +117,7 @@ class MinHash:
 
     leaves_text: ClassVar = True
     ignores_language: ClassVar = True
+    adds: ClassVar = (CLUSTER,)
 
     def __post_init__(self) -> None:
         check(self.keep)

@@ -3,6 +3,7 @@
 import math
 from collections.abc import Iterator
 from dataclasses import dataclass, field
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +15,18 @@ from curate.books import read_ledger, read_recipe
 from curate.errors import InputError, ShardError
 from curate.report.lineage import DUPLICATE_OF, SIMILARITY, SPANS, duplicates, pairs, some
 from curate.report.rules import BYTES, STAGE, bounds_of
-from curate.schema import BOUND, CUT_BY, DROPPED_BY, ID, LANGUAGE, QUARANTINED, TEXT, URL, VALUE
+from curate.schema import (
+    BOUND,
+    CUT_BY,
+    DROPPED_BY,
+    ID,
+    LANGUAGE,
+    ORIGIN,
+    QUARANTINED,
+    TEXT,
+    URL,
+    VALUE,
+)
 from tokenizer.shards import load_offsets
 
 KEPT, DROPPED, FAULTY, NOT_REACHED = "kept", "dropped", "quarantined", "not reached"
@@ -192,15 +204,18 @@ def _copies(folder: Path, identity: bytes) -> pa.Array:
 
 
 def _one(folder: Path, identity: str) -> _Found:
-    matches = []
-    for found in _matches(folder, identity.strip()):
-        matches.append(found)
+    matches: list[_Found] = []
+    named = identity.strip()
+    for found in chain(_matches(folder, named), _matches(folder, named, ORIGIN)):
+        if all(found.values[ID] != other.values[ID] for other in matches):
+            matches.append(found)
         if len(matches) > MOST_NAMED:
             break
     if not matches:
         raise InputError(
-            f"{folder}: no document {identity!r}; give a URL, or an id in hex or its beginning: "
-            "the report's samples name some; `id` in documents/ and dropped/ holds all, as bytes"
+            f"{folder}: no document {identity!r}; give a URL, the dump's own id, or an id in hex "
+            "or its beginning: the report's samples name some; `id` in documents/ and dropped/ "
+            "holds all, as bytes"
         )
     if len(matches) > 1:
         ids = ", ".join(found.values[ID].hex() for found in matches[:MOST_NAMED])
@@ -209,9 +224,10 @@ def _one(folder: Path, identity: str) -> _Found:
     return matches[0]
 
 
-def _matches(folder: Path, identity: str) -> Iterator[_Found]:
+def _matches(folder: Path, identity: str, column: str = "") -> Iterator[_Found]:
     prefix = identity.lower()
-    column = ID if len(prefix) <= ID_DIGITS and set(prefix) <= set("0123456789abcdef") else URL
+    is_hex = len(prefix) <= ID_DIGITS and set(prefix) <= set("0123456789abcdef")
+    column = column or (ID if is_hex else URL)
     for path in sorted([*folder.glob("documents/*.parquet"), *folder.glob("dropped/*.parquet")]):
         try:
             with pq.ParquetFile(path) as file:
@@ -232,7 +248,7 @@ def _rows(path: Path, file: pq.ParquetFile, column: str, wanted: str) -> Iterato
 
 
 def _places(values: pa.ChunkedArray, column: str, wanted: str) -> list[int]:
-    if column == URL:
+    if column != ID:
         found = pc.equal(values, wanted)
     else:
         # Whole bytes by Arrow; an odd last digit in Python.

@@ -31,3 +31,19 @@ def test_a_survey_that_cuts_ends_its_group(cutting):
         ([], ["minhash.MinHash", f"{cutting} #2"]),
         ([], []),
     ]
+
+
+@pytest.mark.parametrize(
+    ("before", "survey"),
+    [
+        ("minhash.MinHash", "best.Best: {column: cluster_size}"),
+        ("exact.Url", "contained.Contained: {keep: {lowest: url_copies}}"),
+        ("exact.Exact", "minhash.MinHash: {keep: {highest: exact_copies}}"),
+    ],
+)
+def test_a_survey_that_ranks_by_what_another_one_counts_waits_for_it(before, survey):
+    assert groups("html.Extract", before, survey) == [
+        (["html.Extract"], [before]),
+        ([], [survey.split(":")[0]]),
+        ([], []),
+    ]

@@ -186,7 +186,7 @@ FOOT = "all rights reserved by us"
 
 def test_every_copy_goes_or_all_but_the_first(tmp_path):
     shards = [(2, f"one {FOOT} two"), (3, FOOT)], [(1, f"three\n{FOOT}")]
-    two, three, one = chain(*decide(Substrings(length=5), tmp_path, *shards))
+    two, three, one = chain(*decide(Substrings(length=5, keep="none"), tmp_path, *shards))
     assert [two["cuts"], two["cut_by"], two["bytes_cut"]] == [[4, 29], REASON, 25]
     assert one["cuts"] == [6, 31]
     assert [three["dropped_by"], three["value"], three["bound"]] == [LITTLE_LEFT, 0, 1]
@@ -197,15 +197,17 @@ def test_every_copy_goes_or_all_but_the_first(tmp_path):
 
 def test_documents_that_are_gone_are_no_copies(tmp_path):
     rows = [(1, FOOT), (2, FOOT), (3, "other")]
-    (table,) = decide(Substrings(length=5), tmp_path, rows, gone={1})
+    (table,) = decide(Substrings(length=5, keep="none"), tmp_path, rows, gone={1})
     assert [row["cuts"] for row in table] == [[], [], []]
-    (table,) = decide(Substrings(length=5, min_left=0), tmp_path, [*rows, (4, FOOT)], gone={1})
+    (table,) = decide(
+        Substrings(length=5, keep="none", min_left=0), tmp_path, [*rows, (4, FOOT)], gone={1}
+    )
     assert [row["cuts"] for row in table] == [[], [0, 25], [], [0, 25]]
 
 
 @pytest.mark.parametrize("unit", ["words", "bytes"])
 def test_empty_short_and_no_documents_lose_nothing(unit, tmp_path):
-    stage = Substrings(length=9, unit=unit)
+    stage = Substrings(length=9, unit=unit, keep="none")
     assert decide(stage, tmp_path) == []
     nothing, some = decide(
         stage, tmp_path, [], [(1, ""), (2, None), (3, " \n"), (4, "a b"), (5, "a b")]
@@ -225,7 +227,7 @@ def test_what_overlaps_itself_goes_down_to_its_period(keep, cuts, tmp_path):
 def test_no_character_is_cut_in_two(tmp_path):
     # é and è share their first byte, ê and ê... their last: eight bytes recur, six are whole.
     rows = [(1, "xéaaaaaaéy"), (2, "zèaaaaaaèw")]
-    (table,) = decide(Substrings(length=7, unit="bytes"), tmp_path, rows)
+    (table,) = decide(Substrings(length=7, unit="bytes", keep="none"), tmp_path, rows)
     assert [row["cuts"] for row in table] == [[3, 9], [3, 9]]
 
 
@@ -247,7 +249,7 @@ def test_what_is_left_between_cuts_is_not_cut_again(tmp_path, stage, texts):
 
 
 def test_texts_that_were_not_surveyed_are_refused(tmp_path):
-    stage = Substrings(length=2)
+    stage = Substrings(length=2, keep="none")
     for name, text in [("survey", "a b a b"), ("text", "a b c d e f")]:
         batch = pa.RecordBatch.from_arrays(
             [pa.array([b"i" * 16]), pa.array([text])], ["id", "text"]
@@ -398,7 +400,7 @@ def test_tokens_are_cut_as_a_tokenizer_spells_them(tmp_path):
     merges = np.array([[97, 98, 256], [256, 99, 257]], np.int32)
     vocabulary = Vocabulary((*kinds, b"ab", b"abc"), merges, "gpt2")
     vocabulary.save(tmp_path)
-    stage = Substrings(length=7, unit="tokens", tokenizer=str(tmp_path))
+    stage = Substrings(length=7, unit="tokens", keep="none", tokenizer=str(tmp_path))
     rows = [(1, "x" + "abc" * 7 + "é"), (2, "abc" * 7 + "è"), (3, "z" + "abc" * 3)]
     assert stage.survey(batch_of(rows)).column("units").to_pylist() == [10, 9, 4]
     (table,) = decide(stage, tmp_path, rows)

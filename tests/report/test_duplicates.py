@@ -8,7 +8,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from curate import unit
+from curate import excerpts
 from curate.errors import ShardError
 from curate.report import duplicates, journey, lineage, page, write_pairs, write_report
 from curate.report.explain import explain
@@ -241,7 +241,7 @@ def test_a_page_to_pass_on_has_no_pair_and_no_address(alike):
 
 
 def test_as_much_is_compared_as_a_run_keeps():
-    assert unit.DUPLICATE_CHARACTERS == duplicates.PAIR_CHARACTERS
+    assert excerpts.DUPLICATE_CHARACTERS == duplicates.PAIR_CHARACTERS
 
 
 def test_a_unit_keeps_the_texts_of_a_few_duplicates_only(tmp_path):
@@ -250,15 +250,15 @@ def test_a_unit_keeps_the_texts_of_a_few_duplicates_only(tmp_path):
     dropped = pq.read_table(output / "dropped" / "part-00000-pass-1.parquet")
     went = dropped.filter(dropped[DUPLICATE_OF].is_valid())
     assert went.num_rows == 99
-    assert 0 < len(went["excerpt"].drop_null()) <= unit.DUPLICATE_EXCERPTS
-    ids = sorted(went["id"].to_pylist())[: unit.TELLING]
+    assert 0 < len(went["excerpt"].drop_null()) <= excerpts.DUPLICATE_EXCERPTS
+    ids = sorted(went["id"].to_pylist())[: excerpts.TELLING]
     shown = {row["id"] for row in went.to_pylist() if row["excerpt"] is not None}
     assert set(ids) <= shown
 
 
 def test_hostile_texts_and_urls_are_shown_literally(tmp_path, payloads, monkeypatch):
-    monkeypatch.setattr(unit, "TELLING", 100)
-    monkeypatch.setattr(unit, "DUPLICATE_EXCERPTS", 100)
+    monkeypatch.setattr(excerpts, "TELLING", 100)
+    monkeypatch.setattr(excerpts, "DUPLICATE_EXCERPTS", 100)
     texts = {f"https://h.example/{i}/{p}": f"{p}\n{text(i)}" for i, p in enumerate(payloads)}
     near = {f"https://h.example/{i}/x": f"{text(i)} more" for i in range(len(payloads))}
     output = a_run(tmp_path, {**texts, **near})
