@@ -163,7 +163,7 @@ class Flow:
     def _write(self, batch: Batch) -> None:
         started = time.perf_counter()
         name = "documents.parquet" if self.this.final else "kept.parquet"
-        self._kept = self._kept or Rows(self.folder / name)
+        self._kept = self._kept or Rows(self.folder / name, passing=not self.this.final)
         self._kept.write(batch)
         self._spend("write", started)
         for step, rows in zip(self.this.surveys, self._surveys, strict=True):

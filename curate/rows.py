@@ -19,12 +19,14 @@ class Rows:
     """A Parquet file written in row groups of a bounded number of bytes.
 
     A survey's file is one of many numbers that hardly repeat: a dictionary of them, and packing
-    them well, only costs time.
+    them well, only costs time. What the next pass reads again and a user never does is `passing`:
+    packed in half the time, into half as much again.
     """
 
-    def __init__(self, path: Path, *, survey: bool = False) -> None:
+    def __init__(self, path: Path, *, survey: bool = False, passing: bool = False) -> None:
         self._path = path
         self._survey = survey
+        self._packing = "snappy" if survey else "lz4" if passing else "zstd"
         self._writer: pq.ParquetWriter | None = None
         self._waiting: list[Batch] = []
         self._bytes = 0
@@ -36,7 +38,7 @@ class Rows:
             self._writer = pq.ParquetWriter(
                 self._path,
                 batch.schema,
-                compression="snappy" if self._survey else "zstd",
+                compression=self._packing,
                 use_dictionary=not self._survey,
             )
         if batch.num_rows == 0:

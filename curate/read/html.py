@@ -3,7 +3,6 @@
 import contextlib
 import difflib
 import fcntl
-import itertools
 import os
 import select
 import signal
@@ -139,7 +138,8 @@ class Extract:
         """Refuse what came out empty or as mojibake."""
         text = batch.column(TEXT)
         share = replacement_share(text)
-        empty = pc.equal(pc.binary_length(pc.utf8_trim_whitespace(text)), 0)
+        # Stops at the first letter, where trimming would copy the text.
+        empty = pc.or_(pc.equal(pc.binary_length(text), 0), pc.utf8_is_space(text))
         empty = empty.to_numpy(zero_copy_only=False)
         is_html = np.array([page.is_html for page in pages], np.bool_)
         visible = measured[:, caps.VISIBLE].astype(np.float64)
@@ -163,6 +163,8 @@ class Extract:
 def replacement_share(text: pa.Array) -> Numbers:
     """U+FFFD by character; 0 for empty text."""
     lost = pc.count_substring(text, charset.REPLACEMENT).to_numpy(zero_copy_only=False)
+    if not lost.any():
+        return np.zeros(len(lost))
     length = pc.utf8_length(text).to_numpy(zero_copy_only=False)
     share: Numbers = lost / np.maximum(length, 1)
     return share
@@ -191,19 +193,13 @@ def _pages(batch: Batch, ready: Mask) -> list[Page]:
     """The rows of a batch; those with a verdict, and those that are ready, are empty."""
     data, offsets = view(batch.column(PAYLOAD))
     content = data.data
-    rows = zip(
-        itertools.pairwise(offsets.tolist()),
-        batch.column(CHARSET).to_pylist(),
-        batch.column(CONTENT_TYPE).to_pylist(),
-        (kept(batch) & ~ready).tolist(),
-        strict=True,
-    )
-    return [
-        _page(content[start:end], header or "", media_type or "")
-        if wanted
-        else Page(content[:0], charset.UTF_8, False, False)
-        for (start, end), header, media_type, wanted in rows
-    ]
+    pages = [Page(content[:0], charset.UTF_8, False, False)] * batch.num_rows
+    wanted = np.flatnonzero(kept(batch) & ~ready).tolist()
+    headers, types = batch.column(CHARSET), batch.column(CONTENT_TYPE)
+    for row in wanted:
+        header, media_type = headers[row].as_py() or "", types[row].as_py() or ""
+        pages[row] = _page(content[offsets[row] : offsets[row + 1]], header, media_type)
+    return pages
 
 
 def _page(payload: memoryview, header: str, media_type: str) -> Page:
