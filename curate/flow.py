@@ -2,6 +2,7 @@
 
 import time
 from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from itertools import chain
 from pathlib import Path
@@ -13,11 +14,12 @@ import pyarrow.parquet as pq
 
 from curate import schema
 from curate.cuts import without_cuts
-from curate.errors import LawError, RecipeError
+from curate.errors import LawError
 from curate.excerpts import Excerpts
 from curate.kernel import compiling
 from curate.ledger import Count, Cut, Spans, StageLedger
 from curate.passes import Pass
+from curate.recipe import Step
 from curate.rows import Rows, row_groups
 from curate.schema import Batch
 from curate.stage import Stage, kept, with_column, without
@@ -51,6 +53,7 @@ class Flow:
     folder: Path
     rejected: bool
     tokenizer: train.Train | None
+    told: Callable[[Step], AbstractContextManager[None]]  # gives an error of a step its place
     ledger: dict[str, StageLedger] = field(default_factory=dict)
     seconds: dict[str, float] = field(default_factory=dict)
     _dropped: list[Batch] = field(default_factory=list)
@@ -168,11 +171,8 @@ class Flow:
         self._spend("write", started)
         for step, rows in zip(self.this.surveys, self._surveys, strict=True):
             started = time.perf_counter()
-            try:
+            with self.told(step):
                 table = step.stage.survey(batch).combine_chunks()
-            except RecipeError as error:
-                problem = str(error).removeprefix(f"{step.label}: ")
-                raise RecipeError(f"{step.label}: {problem}") from error
             rows.write(table.to_batches()[0] if batch.num_rows else _empty(table.schema))
             self._spend(step.label, started)
         if self.this.final and self.tokenizer and not self.tokenizer.load:

@@ -115,7 +115,9 @@ class Worker:
 
     def _text(self, task: dict[str, Any], progress: Progress) -> dict[str, Any]:
         this = self._passes[task["pass"]]
-        flow = Flow(this, Path(task["scratch"]), task["rejected"], self._recipe.tokenizer)
+        flow = Flow(
+            this, Path(task["scratch"]), task["rejected"], self._recipe.tokenizer, self._told
+        )
         where = task["source"]
         if this.index == 0:
             spans = Spans()

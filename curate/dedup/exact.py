@@ -15,7 +15,7 @@ from curate.dedup import equal, keeping, urls
 from curate.dedup.characters import NOTHING, PUNCTUATION, characters, folded
 from curate.dedup.equal import KEY
 from curate.dedup.keeping import PREFERENCE, Keep
-from curate.dedup.known import known, manifests, with_settings
+from curate.dedup.known import known, verified_files, with_settings
 from curate.errors import RecipeError
 from curate.schema import ID, TEXT, URL, Batch
 from curate.survey import Means, Task
@@ -85,8 +85,7 @@ class Exact:
 
     def files(self) -> dict[str, Path]:
         """The earlier runs that documents are compared with."""
-        known(self.against, "exact.Exact", self._sketch(), verified=True)
-        return manifests(self.against)
+        return verified_files(self.against, self._sketch())
 
     def _normal(self, texts: View) -> View:
         if self.normalise == "none":
@@ -96,7 +95,7 @@ class Exact:
 
     def decide(self, surveys: list[Path], gone: list[Mask], means: Means) -> Iterator[pa.Table]:
         """All but one of the documents with the same hash go."""
-        earlier = known(self.against, "exact.Exact", self._sketch())
+        earlier = known(self.against, self._sketch())
         found = equal.copies(self, surveys, gone, means, earlier.surveys)
         return equal.verdicts(found, surveys, gone, NAMES)
 
@@ -150,12 +149,11 @@ class Url:
 
     def files(self) -> dict[str, Path]:
         """The earlier runs that documents are compared with."""
-        known(self.against, "exact.Url", self._sketch(), verified=True)
-        return manifests(self.against)
+        return verified_files(self.against, self._sketch())
 
     def decide(self, surveys: list[Path], gone: list[Mask], means: Means) -> Iterator[pa.Table]:
         """All but one of the documents with the same URL go."""
-        earlier = known(self.against, "exact.Url", self._sketch())
+        earlier = known(self.against, self._sketch())
         found = equal.copies(self, surveys, gone, means, earlier.surveys)
         return equal.verdicts(found, surveys, gone, URL_NAMES)
 

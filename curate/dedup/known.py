@@ -34,6 +34,12 @@ def with_settings(table: pa.Table, settings: dict[str, Any]) -> pa.Table:
     return table.replace_schema_metadata({SKETCH: canonical(settings).encode()})
 
 
+def verified_files(folders: Sequence[str], settings: dict[str, Any]) -> dict[str, Path]:
+    """The same files, once all that is kept for such a stage is there as it was written."""
+    known(folders, settings, verified=True)
+    return manifests(folders)
+
+
 def manifests(folders: Sequence[str]) -> dict[str, Path]:
     """The files by which the earlier runs in these folders are known.
 
@@ -48,17 +54,15 @@ def manifests(folders: Sequence[str]) -> dict[str, Path]:
     return found
 
 
-def known(
-    folders: Sequence[str], kind: str, settings: dict[str, Any], *, verified: bool = False
-) -> Known:
-    """What the earlier runs in these folders keep of their documents for this kind of stage.
+def known(folders: Sequence[str], settings: dict[str, Any], *, verified: bool = False) -> Known:
+    """What the earlier runs in these folders keep of their documents for such a stage.
 
     Where it is to be verified, all of their files that are read are compared with their digests.
     """
     surveys, texts = [], []
     for name, path in zip(folders, manifests(folders).values(), strict=True):
         files = (unsealed(path) or {})["files"]
-        taken = _taken(path.parent, files, kind, settings, name)
+        taken = _taken(path.parent, files, settings, name)
         units = [Path(part).name.partition("-stage-")[0] for part in taken]
         documents = [f"documents/{unit}.parquet" for unit in units]
         for part in [*taken, *documents] if verified else []:
@@ -72,9 +76,7 @@ def known(
     return Known(surveys, texts)
 
 
-def _taken(
-    folder: Path, files: dict[str, Any], kind: str, settings: dict[str, Any], name: str
-) -> list[str]:
+def _taken(folder: Path, files: dict[str, Any], settings: dict[str, Any], name: str) -> list[str]:
     """The parts of the first stage of a run that made its index in this way."""
     stages: dict[str, list[str]] = {}
     for part in sorted(part for part in files if part.startswith(f"{FOLDER}/")):
@@ -94,7 +96,8 @@ def _taken(
             f"{settings[key]}; write the same (see {name}/recipe.yaml)"
         )
     raise RecipeError(
-        f"against: {name}: has no index of {kind}; run its recipe again with `index: true` there"
+        f"against: {name}: has no index of {settings['kind']}; run its recipe again with "
+        "`index: true` there"
     )
 
 

@@ -6,6 +6,7 @@ import numpy as np
 
 from curate.column import Hashes, Mask, Numbers, Positions
 from curate.dedup.buckets import Documents
+from curate.dedup.sets import common
 from curate.kernel import helper
 
 # A bucket offers at most this many documents that stay for comparison. Without a limit a page
@@ -86,26 +87,13 @@ def similarity(checks: Hashes, left: int, right: int) -> float:
 
 
 @helper
-def common(sets: Hashes, ends: Positions, left: int, right: int) -> int:
-    """How many n-grams two documents have in common."""
-    i, j, both = ends[left], ends[right], 0
-    last, other_last = ends[left + 1], ends[right + 1]
-    # Without branches, which nothing could predict: 1.1 ns a number.
-    while i < last and j < other_last:
-        a, b = sets[i], sets[j]
-        both += a == b
-        i += a <= b
-        j += b <= a
-    return both
-
-
-@helper
 def true_similarity(linked: Linked, document: int, other: int, contained: bool) -> float:
     """The similarity of a document to another one, by their sets."""
-    ends = linked.set_ends
-    size, other_size = ends[document + 1] - ends[document], ends[other + 1] - ends[other]
-    both = common(linked.sets, ends, document, other)
-    whole = size if contained else size + other_size - both
+    sets, ends = linked.sets, linked.set_ends
+    own = sets[ends[document] : ends[document + 1]]
+    others = sets[ends[other] : ends[other + 1]]
+    both = common(own, others)
+    whole = len(own) if contained else len(own) + len(others) - both
     return float(both / whole) if whole > 0 else 0.0
 
 

@@ -3,11 +3,10 @@
 Documents are numbered through all surveys. Keys are looked at a few bands, and a share of their
 values, at a time; what documents share a key is written to disk, and links them. Documents that
 are linked, over however many others, are a group: groups are put together to batches, whose
-documents are gathered from all surveys. Held for all documents are 13 bytes each, for nine and a
-half of which there is one array or another of 32-bit numbers.
+documents are gathered from all surveys. Held for all documents are 13 bytes each: three arrays of
+32-bit numbers, and a mask.
 """
 
-from collections.abc import Iterator
 from dataclasses import dataclass
 from itertools import pairwise
 from pathlib import Path
@@ -127,7 +126,7 @@ def _stored(found: list[Buckets], folder: Path) -> Task:
     sizes = np.concatenate([np.zeros(0, np.int64), *(np.diff(one.ends) for one in found)])
     np.save(folder / "members.npy", members)
     np.save(folder / "ends.npy", np.concatenate([[0], np.cumsum(sizes)]).astype(np.int64))
-    return {"folder": str(folder), "bytes": members.nbytes + 8 * len(sizes)}
+    return {"folder": str(folder)}
 
 
 def _load(folder: str) -> Buckets:
@@ -294,10 +293,9 @@ def chosen_rows(batches: Batches, start: int, end: int) -> tuple[Positions, Posi
     return rows[order], ends.astype(np.int64)
 
 
-def pieces(folders: list[str]) -> Iterator[Piece]:
+def pieces(folders: list[str]) -> list[Piece]:
     """What was gathered of every survey."""
-    for folder in folders:
-        yield Piece(Path(folder), np.load(Path(folder) / "ends.npy"))
+    return [Piece(Path(folder), np.load(Path(folder) / "ends.npy")) for folder in folders]
 
 
 def wide(column: Any, dtype: str, width: int) -> NDArray[Any]:

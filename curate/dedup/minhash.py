@@ -16,7 +16,7 @@ from curate.dedup.buckets import Documents
 from curate.dedup.columns import DUPLICATE_OF, binaries, only
 from curate.dedup.datasketch import signatures
 from curate.dedup.keeping import PREFERENCE, Keep, check, preference
-from curate.dedup.known import known, manifests, with_settings
+from curate.dedup.known import known, verified_files, with_settings
 from curate.dedup.leaders import (
     Linked,
     Rule,
@@ -201,8 +201,7 @@ class MinHash:
 
     def files(self) -> dict[str, Path]:
         """The earlier runs that documents are compared with."""
-        known(self.against, "minhash.MinHash", self._sketch(), verified=True)
-        return manifests(self.against)
+        return verified_files(self.against, self._sketch())
 
     def needs(self, documents: int) -> Needs:
         """What finding the candidates among so many documents takes, besides each task's share."""
@@ -214,7 +213,7 @@ class MinHash:
         Held are 13 bytes for each document, and in each task what `means` allows; the rest lies on
         the disk, where a candidate takes its n-grams, 8 bytes each, while texts are compared.
         """
-        earlier = known(self.against, "minhash.MinHash", self._sketch())
+        earlier = known(self.against, self._sketch())
         documents = numbered([*surveys, *earlier.surveys], gone, means.folder)
         means = replace(means, texts=[*means.texts, *earlier.texts])
         batches, found = self._candidates(documents, means)
@@ -318,7 +317,7 @@ class MinHash:
     def settle(self, task: Task, folder: Path) -> Task:
         """Decide about the documents of one batch."""
         batch, batches = task["batch"], Batches.of(task["batches"])
-        found, desk = [*pieces(task["pieces"])], Desk(folder, task["memory"])
+        found, desk = pieces(task["pieces"]), Desk(folder, task["memory"])
         numbers = np.concatenate([piece.rows("number", batch) for piece in found])
         places = batches.numbers("place")[numbers]
         number, ids, wish, checks = (
