@@ -34,7 +34,7 @@ test-plain: $(VENV)/.train $(VENV)/.lid.176 ## run the tests of the kernels as p
 	@NUMBA_DISABLE_JIT=1 $(TESTS) -m "not ray and not slow" \
 		tests/filters tests/dedup tests/lm $(PYTEST)
 
-check: $(VENV)/.core ## lint, format check and strict types
+check: $(VENV)/.train ## lint, format check and strict types
 	@$(BIN)/ruff check
 	@$(BIN)/ruff format --check
 	@$(BIN)/mypy
