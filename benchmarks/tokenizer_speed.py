@@ -22,8 +22,9 @@ import tokenizers
 from tokenizers import models, pre_tokenizers, trainers
 
 from curate.column import view
+from tokenizer.counting import count_pieces
 from tokenizer.encode import Encoder
-from tokenizer.pretokenize import PATTERNS, count_pieces, pieces_of, splitter
+from tokenizer.pretokenize import PATTERNS, pieces_of, splitter
 from tokenizer.train import Train, text_batches, train
 from tokenizer.vocabulary import Vocabulary, as_json, letters, load
 

@@ -24,7 +24,7 @@ from curate.rows import Rows, row_groups
 from curate.schema import Batch
 from curate.stage import Stage, kept, with_column, without
 from curate.store import finished
-from tokenizer import pretokenize, train
+from tokenizer import counting, train
 
 Progress = Callable[[dict[str, int]], None]
 
@@ -177,7 +177,7 @@ class Flow:
             self._spend(step.label, started)
         if self.this.final and self.tokenizer and not self.tokenizer.load:
             started = time.perf_counter()
-            counts = pretokenize.count_pieces(batch.column(schema.TEXT), self.tokenizer.pattern)
+            counts = counting.count_pieces(batch.column(schema.TEXT), self.tokenizer.pattern)
             self._pieces.append(counts)
             self._spend("count pieces", started)
 

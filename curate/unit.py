@@ -28,7 +28,7 @@ from curate.rows import row_groups
 from curate.schema import Batch
 from curate.stage import Opened, Stage, without
 from curate.store import disk_errors, finished
-from tokenizer import pretokenize, shards, train, vocabulary
+from tokenizer import counting, shards, train, vocabulary
 from tokenizer.encode import Encoder
 
 
@@ -62,7 +62,7 @@ class Worker:
                     batch = decided_upon(seen, batch, step.stage)
         if self._recipe.tokenizer and not self._recipe.tokenizer.load:
             texts = pa.array(["a text"])
-            counts = pretokenize.count_pieces(texts, self._recipe.tokenizer.pattern)
+            counts = counting.count_pieces(texts, self._recipe.tokenizer.pattern)
             Encoder(train.train(counts, self._recipe.tokenizer)).encode(texts)
 
     def run(self, task: dict[str, Any], progress: Progress) -> dict[str, Any]:

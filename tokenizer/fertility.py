@@ -11,8 +11,8 @@ from rich.table import Table
 
 from curate.column import Positions
 from curate.schema import LANGUAGE, TEXT
+from tokenizer.counting import count_pieces
 from tokenizer.encode import Encoder
-from tokenizer.pretokenize import count_pieces
 from tokenizer.train import text_batches
 from tokenizer.vocabulary import Vocabulary
 

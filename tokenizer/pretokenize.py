@@ -10,10 +10,8 @@ from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
-import pyarrow as pa
-import pyarrow.compute as pc
 
-from curate.column import Bytes, Hashes, Positions, View, view
+from curate.column import Hashes, Offsets, Positions, View
 from curate.errors import RecipeError
 from curate.kernel import helper
 from tokenizer.automaton import CUT, SEEN, Automaton, automaton
@@ -23,7 +21,11 @@ _CL100K = (
     r"| ?[^\s\p{L}\p{N}]+[\r\n]*|\s*[\r\n]+|\s+(?!\S)|\s+"
 )
 
-# Text between two matches is a piece too (of these patterns only BLOOM's leaves any).
+# A name, the text of one's own, or several, of which each cuts the pieces of the one before.
+Pattern = str | tuple[str, ...]
+Splitter = tuple[Automaton, ...]
+
+# Text between two matches is a piece too (BLOOM's, digit and digit3 leave some).
 PATTERNS = {
     "gpt2": r"'s|'t|'re|'ve|'m|'ll|'d| ?\p{L}+| ?\p{N}+| ?[^\s\p{L}\p{N}]+|\s+(?!\S)|\s+",
     "cl100k": _CL100K,
@@ -38,9 +40,9 @@ PATTERNS = {
     ),
     "bloom": r" ?[^(\s|[.,!?…。，、।۔،])]+",
     "whitespace": r" ?\S+|\s+(?!\S)|\s+",
+    "digit": r"\p{N}",  # before another pattern: each digit by itself (LLaMA, Baichuan)
+    "digit3": r"\p{N}{1,3}",
 }
-
-COUNTS = pa.schema([("piece", pa.binary()), ("count", pa.int64())])
 
 # A piece in four words: its bytes and length (see `first_bytes`), its place, and a hash.
 LOW, HIGH, BEGIN, HASHED = range(4)
@@ -51,15 +53,17 @@ LONG = np.uint64(0xFF << 56)  # HIGH of a piece of more than 15 bytes is this an
 BLOCK = 1 << 12
 
 
-def splitter(pattern: str) -> Automaton:
-    """The automaton of a pattern, given by its name in PATTERNS or as the text of one's own."""
+def splitter(pattern: Pattern) -> Splitter:
+    """What cuts text by these patterns, given by names in PATTERNS or as texts of one's own."""
+    if isinstance(pattern, tuple):
+        return tuple(machine for one in pattern for machine in splitter(one))
     if pattern in PATTERNS:
-        return automaton(PATTERNS[pattern])
+        return (automaton(PATTERNS[pattern]),)
     if re.fullmatch(r"[\w.-]*", pattern):
         near = difflib.get_close_matches(pattern, PATTERNS, 1, 0)[0]
         known = ", ".join(PATTERNS)
         raise RecipeError(f"no pattern {pattern!r}; did you mean {near}? There are: {known}.")
-    return automaton(pattern)
+    return (automaton(pattern),)
 
 
 @helper
@@ -212,73 +216,27 @@ def describe(data: Any, begin: Any, ends: Any, pieces: Any) -> None:
         begin += length
 
 
-@helper
-def same_bytes(data: Any, i: Any, j: Any, high: Any) -> Any:
-    """Whether two pieces of one buffer, equal in both words, are equal in their bytes."""
-    for k in range(np.int64(high & LENGTH)):
-        if data[np.int64(i) + k] != data[np.int64(j) + k]:
-            return False
-    return True
-
-
-@helper
-def count_block(data: Any, pieces: Any, slots: Any, counts: Any, taken: Any) -> tuple[Any, Any]:
-    """Count pieces until the table is half full: how many were counted, and slots are taken.
-
-    A slot holds a piece; an empty one counts 0.
-    """
-    mask = np.uint64(len(slots) - 1)
-    for k in range(len(pieces)):
-        if 2 * taken >= len(slots):
-            return k, taken
-        low, high = pieces[k, LOW], pieces[k, HIGH]
-        at = pieces[k, HASHED] & mask
-        while counts[at]:
-            same = slots[at, LOW] == low and slots[at, HIGH] == high
-            if same and (high < LONG or same_bytes(data, slots[at, BEGIN], pieces[k, BEGIN], high)):
-                break
-            at = (at + np.uint64(1)) & mask
-        if not counts[at]:
-            for word in range(4):
-                slots[at, word] = pieces[k, word]
-            taken += 1
-        counts[at] += 1
-    return len(pieces), taken
-
-
-@helper
-def move(slots: Any, counts: Any, larger: Any, moved: Any) -> None:
-    """Enter all counted pieces into an empty table of another size."""
-    mask = np.uint64(len(larger) - 1)
-    for k in range(len(slots)):
-        if counts[k]:
-            at = slots[k, HASHED] & mask
-            while moved[at]:
-                at = (at + np.uint64(1)) & mask
-            for word in range(4):
-                larger[at, word] = slots[k, word]
-            moved[at] = counts[k]
-
-
-@helper
-def gather(data: Any, pieces: Any, offsets: Any, out: Any) -> None:
-    """Copy the bytes of each piece to its place in the output."""
-    for k in range(len(pieces)):
-        begin = np.int64(pieces[k, BEGIN])
-        for i in range(np.int64(offsets[k + 1]) - np.int64(offsets[k])):
-            out[offsets[k] + i] = data[begin + i]
-
-
-def pieces_of(rows: View, machine: Automaton) -> Iterator[Hashes]:
+def pieces_of(rows: View, machines: Splitter) -> Iterator[Hashes]:
     """The pieces of all rows in order, block by block; the array is used again for the next."""
-    ends = np.empty(BLOCK, np.int32)
+    for machine in machines[:-1]:
+        begin = rows.offsets[:1]
+        rows = View(rows.data, np.concatenate([begin, *(e.copy() for e in ends_of(rows, machine))]))
     pieces = np.empty((BLOCK, 4), np.uint64)
+    position = int(rows.offsets[0])
+    for ends in ends_of(rows, machines[-1]):
+        describe(rows.data, position, ends, pieces)
+        position = int(ends[-1])
+        yield pieces[: len(ends)]
+
+
+def ends_of(rows: View, machine: Automaton) -> Iterator[Offsets]:
+    """Where the pieces of all rows end, block by block; the array is used again for the next."""
+    ends = np.empty(BLOCK, np.int32)
     row, position = 0, int(rows.offsets[0])
     while row < len(rows.offsets) - 1:
-        begin = position
         count, row, position = cut(*rows, (row, position), tuple(machine), ends)
-        describe(rows.data, begin, ends[:count], pieces)
-        yield pieces[:count]
+        if count:
+            yield ends[:count]
 
 
 def pieces_within(rows: View) -> Hashes:
@@ -292,36 +250,3 @@ def lengths_of(pieces: Hashes) -> Positions:
     """How many bytes each piece has."""
     high = pieces[:, HIGH]
     return np.where(high < LONG, high >> np.uint64(56), high & LENGTH).astype(np.int64)
-
-
-def pieces_counted(data: Bytes, pieces: Hashes, counts: Positions) -> pa.Table:
-    """These pieces with their counts, sorted by piece."""
-    offsets = np.zeros(len(pieces) + 1, np.int32)
-    np.cumsum(lengths_of(pieces), out=offsets[1:])
-    copied = np.empty(int(offsets[-1]), np.uint8)
-    gather(data, pieces, offsets, copied)
-    buffers = [None, pa.py_buffer(offsets), pa.py_buffer(copied)]
-    column = pa.Array.from_buffers(pa.binary(), len(pieces), buffers)
-    table = pa.table([column, pa.array(counts)], schema=COUNTS)
-    return table.take(pc.array_sort_indices(column))
-
-
-def count_pieces(texts: pa.Array, pattern: str) -> pa.Table:
-    """How often each piece occurs in these texts, sorted by piece; memory is set by the pieces."""
-    rows = view(texts)
-    slots, counts = np.zeros((1 << 12, 4), np.uint64), np.zeros(1 << 12, np.int64)
-    taken = 0
-    for block in pieces_of(rows, splitter(pattern)):
-        done = 0
-        while True:
-            counted, taken = count_block(rows.data, block[done:], slots, counts, taken)
-            done += counted
-            if done == len(block):
-                break
-            larger, moved = (
-                np.zeros((4 * len(slots), 4), np.uint64),
-                np.zeros(4 * len(counts), np.int64),
-            )
-            move(slots, counts, larger, moved)
-            slots, counts = larger, moved
-    return pieces_counted(rows.data, slots[counts > 0], counts[counts > 0])

@@ -20,8 +20,9 @@ import pyarrow.parquet
 from curate.column import view
 from curate.errors import CurateError, InputError, RecipeError
 from curate.schema import LANGUAGE, TEXT
+from tokenizer.counting import COUNTS, count_pieces
 from tokenizer.merge import merges_of
-from tokenizer.pretokenize import COUNTS, count_pieces, splitter
+from tokenizer.pretokenize import splitter
 from tokenizer.reference import BYTES
 from tokenizer.vocabulary import Vocabulary
 

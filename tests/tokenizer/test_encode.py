@@ -13,8 +13,9 @@ from hypothesis import strategies as st
 from curate.errors import ModelError
 from tokenizer import reference
 from tokenizer.bpe import SHORT
+from tokenizer.counting import count_pieces
 from tokenizer.encode import Encoder
-from tokenizer.pretokenize import PATTERNS, count_pieces
+from tokenizer.pretokenize import PATTERNS
 from tokenizer.train import Train, train
 from tokenizer.vocabulary import load
 

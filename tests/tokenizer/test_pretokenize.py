@@ -11,7 +11,8 @@ from hypothesis import strategies as st
 from curate.column import view
 from curate.errors import RecipeError
 from tokenizer import reference
-from tokenizer.pretokenize import PATTERNS, count_pieces, lengths_of, pieces_of, splitter
+from tokenizer.counting import count_pieces
+from tokenizer.pretokenize import PATTERNS, lengths_of, pieces_of, splitter
 
 # Without compilation a megabyte takes a minute.
 COMPILED = os.environ.get("NUMBA_DISABLE_JIT") != "1"

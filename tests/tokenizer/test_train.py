@@ -13,7 +13,8 @@ from tokenizers import models, pre_tokenizers, trainers
 
 from curate.errors import InputError, RecipeError
 from tokenizer import reference
-from tokenizer.pretokenize import COUNTS, PATTERNS, count_pieces
+from tokenizer.counting import COUNTS, count_pieces
+from tokenizer.pretokenize import PATTERNS
 from tokenizer.train import Train, merge_counts, text_batches, train, train_on_files
 from tokenizer.vocabulary import letters, load
 

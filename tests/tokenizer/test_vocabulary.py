@@ -11,8 +11,9 @@ from tiktoken.load import load_tiktoken_bpe
 
 from curate.errors import CurateError, ModelError
 from tokenizer import reference
+from tokenizer.counting import count_pieces
 from tokenizer.encode import Encoder
-from tokenizer.pretokenize import PATTERNS, count_pieces
+from tokenizer.pretokenize import PATTERNS
 from tokenizer.train import Train, train
 from tokenizer.vocabulary import load
 
