@@ -19,6 +19,7 @@ import numpy as np
 from numba import types
 from numba.core import errors
 from numba.core.caching import UserProvidedCacheLocator
+from numba.cpython.unsafe.numbers import trailing_zeros as _trailing_zeros
 
 from curate.column import Bytes, Hashes, Numbers, Offsets, View
 from curate.errors import KernelError
@@ -169,6 +170,14 @@ def borrowing(function: Function) -> Function:
     what is done to every byte or word; without it a small helper becomes a part of its caller.
     """
     return cast(Function, _compiled(function, nogil=True, _nrt=False))
+
+
+def _plain_trailing_zeros(bits: Any) -> int:
+    return (int(bits) & -int(bits)).bit_length() - 1
+
+
+# How many zeros a number other than 0 ends in, as bits; one instruction. numba has it for itself.
+trailing_zeros: Any = _plain_trailing_zeros if _settings.DISABLE_JIT else _trailing_zeros
 
 
 class Spans(NamedTuple):

@@ -16,17 +16,20 @@ import numpy as np
 import regex
 from numpy.typing import NDArray
 
-from curate.column import Bytes, frozen
+from curate.column import Bytes, Positions, frozen
 from curate.errors import RecipeError
 from tokenizer.unicode_table import STRANGER, unicode_classes
 
-# An entry of the table: the row to go on from, times two bits.
+STILL = 0x140000  # the class that changes nothing, behind those of all code points
+
+# Two bits of an entry of the table; the rest is the row to go on from.
 CUT = 1  # a piece ended before this character, and the next one began with it
 SEEN = 2  # a piece may end before this character; remembered for the way back
 BACK = 0  # row 0: nothing fits any more; the piece ends where one was seen last
 
 # The published patterns need 5 to 54.
 MOST_ROWS = 5_000
+MOST_PAIRS = 1 << 22
 CHARACTER_SET = regex.compile(
     r"(?P<set>\[(?:\\.|[^\[\]\\]|(?&set))*+\])|\\[pP]\{\^?\w+\}|\\[sSdDwWrnt]|\\\W|[^\\]"
 )
@@ -42,13 +45,21 @@ class Step(NamedTuple):
 
 
 class Automaton(NamedTuple):
-    """What the kernel reads: `table[row + class]` for the classes of characters."""
+    """What the kernel reads: `table[row * width + class]`, and two characters at a time.
 
-    classes: Bytes  # by code point
+    An entry is the row to go on from times four and two bits, CUT and SEEN. An entry of
+    `pairs[row * still**2 + class * still + class]` is the row times still**2, times four, and two
+    bits: a piece ends before the first, before the second character. The class `still - 1` changes
+    nothing: the bytes of a character after its first one have it.
+    """
+
+    classes: Bytes  # by code point; what a bad byte may spell (to 0x13FFFF); STILL: `still - 1`
     table: NDArray[np.int32]  # rows one after another, the last entry of each for the end of text
     width: int  # length of a row
     start: int  # row in which a piece begins
     stranger: int  # class of a byte that belongs to no character
+    pairs: NDArray[np.uint32]
+    still: int
 
 
 @dataclass
@@ -167,6 +178,7 @@ class Program:
             self.steps.append(step)
 
 
+Entries = NDArray[np.int32]  # [row, class]
 Threads = tuple[int, ...]  # places in the program, the preferred one first
 
 
@@ -227,7 +239,52 @@ def automaton(pattern: str) -> Automaton:
             if behind not in rows:
                 rows[behind] = len(rows)
                 waiting.append(behind)
-            row.append(rows[behind] * width << 2 | flags)
+            row.append(rows[behind] << 2 | flags)
         entries.append(row)
-    table = frozen(np.array(entries, np.int32).reshape(-1))
-    return Automaton(classes, table, width, width, int(classes[STRANGER]))
+    return assembled(classes, *smallest(np.array(entries, np.int32)))
+
+
+def smallest(entries: Entries) -> tuple[Entries, int, Positions]:
+    """The same machine with as few rows and classes as can be: it, its start, and classes by old.
+
+    Row 0 stays what it is, and the last class, the end of the text, stays the last.
+    """
+    group = np.minimum(np.arange(len(entries)), 1)
+    while True:
+        said = np.column_stack([group, group[entries >> 2] << 2 | entries & 3])
+        _, first, finer = np.unique(said, axis=0, return_index=True, return_inverse=True)
+        if len(first) == group.max() + 1:
+            break
+        group = finer
+    # Numbered by the oldest of each: row 0 is dead, row 1 the start.
+    order = np.argsort(first)
+    number = np.argsort(order)[finer]
+    kept = entries[np.sort(first)]
+    kept = number[kept >> 2] << 2 | kept & 3
+    columns, ranks = np.unique(kept[:, :-1], axis=1, return_inverse=True)
+    return np.hstack([columns, kept[:, -1:]]), int(number[1]), ranks
+
+
+def assembled(classes: Bytes, entries: Entries, start: int, ranks: Positions) -> Automaton:
+    """The tables of a machine."""
+    stranger = int(ranks[classes[STRANGER]])
+    rows = np.arange(len(entries))[:, None]
+    # The class of the end of the text is not met within it: its place is taken.
+    steps = np.hstack([entries[:, :-1], rows << 2])
+    still = steps.shape[1]
+    if len(steps) * still**2 > MOST_PAIRS:
+        raise RecipeError(f"a pattern of {len(steps)} states and {still} kinds of character")
+    second = steps[steps >> 2]
+    pairs = (second >> 2) * still**2 << 2 | (second & CUT) << 1 | (steps & CUT)[:, :, None]
+    every = np.full(STILL + 1, stranger, np.uint8)
+    every[: len(classes)] = ranks[classes]
+    every[STILL] = still - 1
+    return Automaton(
+        frozen(every),
+        frozen(entries.astype(np.int32).reshape(-1)),
+        entries.shape[1],
+        start,
+        stranger,
+        frozen(pairs.astype(np.uint32).reshape(-1)),
+        still,
+    )

@@ -13,8 +13,8 @@ import numpy as np
 
 from curate.column import Hashes, Offsets, Positions, View
 from curate.errors import RecipeError
-from curate.kernel import helper
-from tokenizer.automaton import CUT, SEEN, Automaton, automaton
+from curate.kernel import borrowing, helper, trailing_zeros
+from tokenizer.automaton import CUT, SEEN, STILL, Automaton, automaton
 
 _CL100K = (
     r"(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}{1,3}"
@@ -49,6 +49,25 @@ LOW, HIGH, BEGIN, HASHED = range(4)
 LENGTH = np.uint64((1 << 56) - 1)
 LONG = np.uint64(0xFF << 56)  # HIGH of a piece of more than 15 bytes is this and its length
 
+def _leads() -> Hashes:
+    """What each first byte says of its character: shift, bytes behind it, mask, class instead."""
+    leads = np.zeros(256, np.uint64)
+    kinds = (
+        (0x00, 0x80, 18 | 0x7F << 16),
+        (0x80, 0xC0, STILL << 40 | 1 << 63),
+        (0xC0, 0xC2, 1 << 8),  # asks for itself to follow: never met, so the text is no UTF-8
+        (0xC2, 0xE0, 12 | 0b10 << 8 | 0x7FF << 16),
+        (0xE0, 0xF0, 6 | 0b110 << 8 | 0xFFFF << 16),
+        (0xF0, 0xF5, 0 | 0b1110 << 8 | 0x1FFFFF << 16),
+        (0xF5, 0x100, 1 << 8),
+    )
+    for first, end, said in kinds:
+        leads[first:end] = said
+    return leads
+
+
+LEADS = _leads()
+
 # Pieces come in blocks that stay in a core's own cache, together with the bytes they cover.
 BLOCK = 1 << 12
 
@@ -66,7 +85,7 @@ def splitter(pattern: Pattern) -> Splitter:
     return (automaton(pattern),)
 
 
-@helper
+@borrowing
 def character(data: Any, i: Any, end: Any, limit: Any) -> Any:
     """Code point at i, a byte above 127, with its length above bit 21; `limit` if it is none."""
     lead = np.int64(data[i])
@@ -86,7 +105,7 @@ def character(data: Any, i: Any, end: Any, limit: Any) -> Any:
     return point | 4 << 21 if point < 0x110000 else limit | 1 << 21
 
 
-@helper
+@borrowing
 def match_end(data: Any, i: Any, end: Any, machine: Any) -> Any:
     """End of the match that begins at i, or i if none does."""
     classes, table, width, state, stranger = machine
@@ -94,16 +113,19 @@ def match_end(data: Any, i: Any, end: Any, machine: Any) -> Any:
     while i < end and state:
         lead = np.int64(data[i])
         found = lead | 1 << 21 if lead < 0x80 else character(data, i, end, stranger)
-        entry = np.int64(table[state + classes[found & 0x1FFFFF]])
+        entry = np.int64(table[state * width + classes[found & 0x1FFFFF]])
         last = i if entry & (CUT | SEEN) else last
         state = 0 if entry & CUT else entry >> 2
         i += found >> 21
-    return end if state and table[state + width - 1] & SEEN else last
+    return end if state and table[state * width + width - 1] & SEEN else last
 
 
-@helper
-def gap_end(data: Any, i: Any, end: Any, machine: Any) -> Any:
-    """Where the next match begins behind a character with which none begins."""
+@borrowing
+def piece_end(data: Any, begin: Any, end: Any, machine: Any) -> Any:
+    """End of the piece that begins here: a match, or a gap before the next one."""
+    i = match_end(data, begin, end, machine)
+    if i > begin:
+        return i
     while i < end:
         lead = np.int64(data[i])
         i += 1 if lead < 0x80 else character(data, i, end, 0) >> 21
@@ -112,43 +134,148 @@ def gap_end(data: Any, i: Any, end: Any, machine: Any) -> Any:
     return i
 
 
+@borrowing
+def is_ascii(data: Any, i: Any) -> Any:
+    """Whether 64 bytes are all ASCII."""
+    high = np.uint8(0)
+    for k in range(np.uint64(64)):
+        high |= data[i + k]
+    return high < np.uint8(128)
+
+
+@borrowing
+def cuts_of_ascii(data: Any, i: Any, classes: Any, table: Any, state: Any) -> Any:
+    """Where pieces end in 64 ASCII bytes, a bit for each, and the state behind them.
+
+    No branch depends on where words end, and only the look into `pairs` waits for the one before:
+    two characters in 8 cycles. Unsigned places are not tested for being negative.
+    """
+    pairs, still = table
+    cuts = np.uint64(0)
+    for k in range(np.uint64(0), np.uint64(64), np.uint64(2)):
+        first, second = classes[data[i + k]], classes[data[i + k + np.uint64(1)]]
+        entry = np.uint64(pairs[state + np.uint64(first) * still + np.uint64(second)])
+        cuts |= (entry & np.uint64(3)) << k
+        state = entry >> np.uint64(2)
+    return cuts, state
+
+
+@borrowing
+def cuts_of(kinds: Any, size: Any, table: Any, state: Any) -> Any:
+    """The same for up to 64 bytes of which the classes are known; one more is there."""
+    pairs, still = table
+    kinds[size] = still - np.uint64(1)
+    cuts = np.uint64(0)
+    for k in range(np.uint64(0), size, np.uint64(2)):
+        kind = np.uint64(kinds[k]) * still + np.uint64(kinds[k + np.uint64(1)])
+        entry = np.uint64(pairs[state + kind])
+        cuts |= (entry & np.uint64(3)) << k
+        state = entry >> np.uint64(2)
+    return cuts, state
+
+
+@borrowing
+def classify(data: Any, i: Any, size: Any, classes: Any, kinds: Any) -> Any:
+    """Write the class of each byte; whether all of them, three more are there, are UTF-8.
+
+    Scripts mix, and a jump that is guessed wrongly costs as much as five bytes without jumps.
+    """
+    behind = expected = np.uint64(0)
+    for k in range(size):
+        at = i + k
+        lead = LEADS[data[at]]
+        point = np.uint64(data[at]) << np.uint64(18)
+        point |= (np.uint64(data[at + np.uint64(1)]) & np.uint64(0x3F)) << np.uint64(12)
+        point |= (np.uint64(data[at + np.uint64(2)]) & np.uint64(0x3F)) << np.uint64(6)
+        point |= np.uint64(data[at + np.uint64(3)]) & np.uint64(0x3F)
+        point = point >> (lead & np.uint64(31)) & (lead >> np.uint64(16) & np.uint64(0x1FFFFF))
+        kinds[k] = classes[point | (lead >> np.uint64(40) & np.uint64(STILL))]
+        expected |= (lead >> np.uint64(8) & np.uint64(15)) << k
+        behind |= (lead >> np.uint64(63)) << k
+    return behind == expected
+
+
+@borrowing
+def classify_slowly(data: Any, i: Any, end: Any, machine: Any, kinds: Any) -> Any:
+    """Write the classes of up to 64 bytes, a bad byte by itself: how many bytes."""
+    classes, stranger = machine
+    k = np.int64(0)
+    most = min(end - i, np.int64(64))
+    while k < most:
+        lead = np.int64(data[i + k])
+        found = lead | 1 << 21 if lead < 0x80 else character(data, i + k, end, stranger)
+        size = found >> 21
+        if k + size > most:
+            break
+        kinds[k] = classes[found & 0x1FFFFF]
+        for more in range(k + 1, k + size):
+            kinds[more] = classes[STILL]
+        k += size
+    return k
+
+
+@borrowing
+def cut_block(data: Any, i: Any, end: Any, machine: Any, state: Any) -> Any:
+    """Where pieces end in the next 64 bytes or fewer, a bit for each; how many, and the state."""
+    classes, table, stranger, kinds = machine
+    size = min(end - i, np.int64(64))
+    if i + 67 < len(data):
+        if size == 64 and is_ascii(data, np.uint64(i)):
+            cuts, state = cuts_of_ascii(data, np.uint64(i), classes, table, state)
+            return cuts, state, size
+        # Whole characters only; the next block begins with a first byte.
+        while i + size < end and size > 60 and data[i + size] & 0xC0 == 0x80:
+            size -= 1
+        if classify(data, np.uint64(i), np.uint64(size), classes, kinds):
+            cuts, state = cuts_of(kinds, np.uint64(size), table, state)
+            return cuts, state, size
+    size = classify_slowly(data, i, end, (classes, stranger), kinds)
+    cuts, state = cuts_of(kinds, np.uint64(size), table, state)
+    return cuts, state, size
+
+
+@borrowing
+def write_ends(ends: Any, count: Any, begin: Any, cuts: Any) -> Any:
+    """Write where pieces end, from the bits of a block that begins here; how many there are."""
+    while cuts:
+        ends[count] = begin + np.uint64(trailing_zeros(cuts))
+        cuts &= cuts - np.uint64(1)
+        count += np.uint64(1)
+    return count
+
+
 @helper
 def cut(
     data: Any, offsets: Any, place: tuple[Any, Any], machine: Any, ends: Any
 ) -> tuple[Any, Any, Any]:
     """Write the ends of pieces from this place (row, byte) on: how many, and the place behind.
 
-    Most bytes need one look into the table and no branch: a word's end is not a jump that the
-    processor has to guess.
+    When no match can go on, the last piece is looked for again, more slowly, from its beginning.
     """
-    classes, table, width, start, stranger = machine
+    classes, table, width, start, stranger, pairs, still = machine
+    slow = classes, table, width, start, stranger
+    square = np.uint64(still * still)
+    fast = classes, (pairs, np.uint64(still)), stranger, np.empty(65, np.uint8)
     row, i = place
     count = np.int64(0)
-    room = len(ends) - 1
-    begin = last = i
-    state = start
-    while row < len(offsets) - 1 and count < room:
+    begin = i
+    state = np.uint64(start) * square
+    while row < len(offsets) - 1 and count < len(ends) - 65:
         end = np.int64(offsets[row + 1])
-        while i < end and state and count < room:
-            lead = np.int64(data[i])
-            found = lead | 1 << 21 if lead < 0x80 else character(data, i, end, stranger)
-            entry = np.int64(table[state + classes[found & 0x1FFFFF]])
-            ends[count] = i
-            count += entry & CUT
-            begin = i if entry & CUT else begin
-            last = i if entry & (CUT | SEEN) else last
-            state = entry >> 2
-            i += found >> 21
-        if state and i == end:
-            last = end if table[state + width - 1] & SEEN else last
-        elif state:
-            break
+        if i < end:
+            cuts, state, size = cut_block(data, i, end, fast, state)
+            count = np.int64(write_ends(ends, np.uint64(count), np.uint64(i), cuts))
+            begin = np.int64(ends[count - 1]) if cuts else begin
+            i += size
+            if state and i < end:
+                continue
         if begin < end:
-            i = last if last > begin else gap_end(data, begin, end, machine)
+            last = np.int64(state // square) * width + width - 1
+            i = end if state and table[last] & SEEN else piece_end(data, begin, end, slow)
             ends[count] = i
             count += 1
-        begin = last = i
-        state = start
+            begin = i
+        state = np.uint64(start) * square
         row += i == end
     return count, row, begin
 
