@@ -1,8 +1,8 @@
 """The kernels of encoding: pieces to tokens, through a cache of words that is bounded.
 
 Most pieces of real text have been seen before. The cache holds the tokens of recent ones, two
-slots for each hash. The first 64 bytes of a slot, all that is read of most, have the two words of
-the piece, the number of its tokens and eleven of them; 16 more follow. What the cache does not know
+slots for each hash. A slot of 32 bytes has the two words of a piece, three tokens and how many
+there are; further tokens, and the bytes of long pieces, lie elsewhere. What the cache does not know
 is merged: short pieces by looking for the best pair again and again, long ones with a heap, so that
 a megabyte of one letter costs little more than a megabyte of words.
 """
@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 
 from curate.kernel import borrowing, helper
+from tokenizer.pretokenize import described
 
 # As `pretokenize` writes a piece: kernels read constants of their own file only.
 LOW, HIGH, BEGIN, HASHED = range(4)
@@ -22,7 +23,7 @@ HALF = np.uint64(32)
 LOWER_HALF = np.uint64(0xFFFFFFFF)
 
 KEPT_BYTES = 64  # longer pieces are not kept in the cache
-KEPT_TOKENS = 27  # nor are pieces of more tokens
+KEPT_TOKENS = 16  # nor are pieces of more tokens
 SHORT = 48  # bytes of a piece up to which looking for the best pair beats keeping a heap
 
 
@@ -255,10 +256,10 @@ def merged(text: Any, piece: Any, model: Any, out: Any, place: Any) -> Any:
 
 
 @borrowing
-def is_kept(text: Any, spellings: Any, at: Any, begin: Any, high: Any) -> Any:
-    """Whether the piece of more than 15 bytes in a slot is this one."""
-    for k in range(np.int64(high & LENGTH)):  # noqa: SIM110  # generators are slow in kernels
-        if spellings[at, k] != text[begin + k]:
+def is_kept(text: Any, spelling: Any, begin: Any, length: Any) -> Any:
+    """Whether this spelling, of a piece of more than 15 bytes, is that of the piece here."""
+    for k in range(length):  # noqa: SIM110  # generators are slow in kernels
+        if spelling[k] != text[begin + k]:
             return False
     return True
 
@@ -266,63 +267,81 @@ def is_kept(text: Any, spellings: Any, at: Any, begin: Any, high: Any) -> Any:
 @borrowing
 def keep(text: Any, piece: Any, cache: Any, out: Any, span: Any) -> None:
     """Put a piece into its first slot; what was there moves to the second, whose piece goes."""
-    slots, fields, spellings = cache
+    slots, more, spellings = cache
     low, high, begin, hashed = piece
     position, count = span
-    at = hashed & np.uint64(len(slots) - 1)
-    other = at ^ np.uint64(1)
-    for k in range(16):
-        slots[other, k] = slots[at, k]
-    if slots[at, 1] >= LONG:
-        for k in range(np.int64(slots[at, 1] & LENGTH)):
-            spellings[other, k] = spellings[at, k]
-    slots[at, 0], slots[at, 1] = low, high
-    fields[at, 4] = np.uint32(count)
-    for k in range(count):
-        fields[at, 5 + k] = out[position + k]
+    first = np.int64(hashed & np.uint64(len(slots) // 8 - 1)) * 2
+    for k in range(4):
+        slots[4 * first + 4 + k] = slots[4 * first + k]
+    for k in range(KEPT_TOKENS - 3):
+        more[first + 1, k] = more[first, k]
+    if slots[4 * first + 1] >= LONG:
+        for k in range(np.int64(slots[4 * first + 1] & LENGTH)):
+            spellings[first + 1, k] = spellings[first, k]
+    slots[4 * first], slots[4 * first + 1] = low, high
+    slots[4 * first + 2] = np.uint64(out[position]) | np.uint64(out[position + 1]) << HALF
+    slots[4 * first + 3] = np.uint64(out[position + 2]) | np.uint64(count) << HALF
+    for k in range(3, count):
+        more[first, k - 3] = out[position + k]
     if high >= LONG:
         for k in range(np.int64(high & LENGTH)):
-            spellings[at, k] = text[np.int64(begin) + k]
+            spellings[first, k] = text[np.int64(begin) + k]
 
 
 @helper
 def missed(text: Any, piece: Any, model: Any, cache: Any, state: Any) -> Any:
     """Write and keep the tokens of a piece that the cache does not hold; how many they are."""
     out, position, values = state
-    count = merged(text, piece, model, out, (position, values))
+    count = np.int64(merged(text, piece, model, out, (position, values)))
     if count <= KEPT_TOKENS and (piece[1] < LONG or piece[1] - LONG <= KEPT_BYTES):
         keep(text, piece, cache, out, (position, count))
     return count
 
 
+@borrowing
+def known(text: Any, piece: Any, cache: Any, out: Any, position: Any) -> Any:
+    """Write the tokens of a piece that the cache holds: how many they are, or 0."""
+    slots, more, spellings = cache
+    low, high, begin, hashed = piece
+    at = (hashed & np.uint64(len(slots) // 8 - 1)) * np.uint64(8)
+    if slots[at] != low or slots[at + np.uint64(1)] != high:
+        at += np.uint64(4)
+    if slots[at] != low or slots[at + np.uint64(1)] != high:
+        return np.uint64(0)
+    slot = at >> np.uint64(2)
+    if high >= LONG and not is_kept(text, spellings[slot], begin, np.int64(high & LENGTH)):
+        return np.uint64(0)
+    # Three tokens are written where one is wanted: cheaper than asking.
+    two, last = slots[at + np.uint64(2)], slots[at + np.uint64(3)]
+    out[position] = np.uint32(two & LOWER_HALF)
+    out[position + np.uint64(1)] = np.uint32(two >> HALF)
+    out[position + np.uint64(2)] = np.uint32(last & LOWER_HALF)
+    count = last >> HALF
+    for k in range(np.uint64(3), count):
+        out[position + k] = more[slot, k - np.uint64(3)]
+    return count
+
+
 @helper
-def encode_block(rows: Any, pieces: Any, model: Any, cache: Any, state: Any) -> tuple[Any, Any]:
-    """Write the tokens of these pieces and the ends of rows: the next position and row."""
+def encode_block(rows: Any, place: Any, ends: Any, model: Any, work: Any) -> tuple[Any, Any]:
+    """Write the tokens of the pieces that end here and the ends of rows: next position and row.
+
+    `place` is the row, the byte and the position in the output to begin with.
+    """
     text, offsets = rows
-    slots, fields, spellings = cache
-    out, ends, position, row, values = state
-    mask = np.uint64(len(slots) - 1)
-    for k in range(len(pieces)):
-        low, high, begin = pieces[k, LOW], pieces[k, HIGH], np.int64(pieces[k, BEGIN])
+    cache, out, row_ends, values = work
+    row, begin, position = place
+    for k in range(len(ends)):
         while offsets[row + 1] <= begin:
-            ends[row + 1] = position
+            row_ends[row + 1] = position
             row += 1
-        at = pieces[k, HASHED] & mask
-        if slots[at, 0] != low or slots[at, 1] != high:
-            at ^= np.uint64(1)
-        known = slots[at, 0] == low and slots[at, 1] == high
-        if known and (high < LONG or is_kept(text, spellings, at, begin, high)):
-            # Three tokens are written where one is wanted: cheaper than asking.
-            out[position] = fields[at, 5]
-            out[position + 1] = fields[at, 6]
-            out[position + 2] = fields[at, 7]
-            count = np.int64(fields[at, 4])
-            for token in range(3, count):
-                out[position + token] = fields[at, 5 + token]
-        else:
-            piece = (low, high, pieces[k, BEGIN], pieces[k, HASHED])
-            count = missed(text, piece, model, cache, (out, position, values))
+        low, high, hashed = described(text, begin, np.int64(ends[k]) - begin)
+        piece = (low, high, begin, hashed)
+        count = np.int64(known(text, piece, cache, out, np.uint64(position)))
+        if not count:
+            count = np.int64(missed(text, piece, model, cache, (out, position, values)))
         position += count
+        begin = np.int64(ends[k])
     return position, row
 
 

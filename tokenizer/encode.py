@@ -7,14 +7,14 @@ from numpy.typing import NDArray
 
 from curate.column import Bytes, Hashes, Positions, view
 from curate.errors import ModelError
-from tokenizer.bpe import KEPT_BYTES, SHORT, encode_block, enter_tokens
-from tokenizer.pretokenize import lengths_of, pieces_of, pieces_within, splitter
+from tokenizer.bpe import KEPT_BYTES, KEPT_TOKENS, SHORT, encode_block, enter_tokens
+from tokenizer.pretokenize import ends_within, pieces_within, splitter
 from tokenizer.vocabulary import Vocabulary, letters_of, merge_table
 
 Tokens = NDArray[np.uint32]
 
-# Slots of the cache, 192 bytes each: 12 MB, of which common words use what fits a core's own.
-SLOTS = 1 << 16
+# Slots of the cache, 32 bytes each: 8 MB, of which common words use what fits a core's own.
+SLOTS = 1 << 18
 # Kernels write up to so many tokens past the end.
 SPARE = 32
 
@@ -30,9 +30,13 @@ class Encoder:
         self.machine = splitter(vocabulary.pattern)
         merges = merge_table(vocabulary.merges)
         self.model = (letters_of(vocabulary.tokens), merges, token_table(vocabulary))
-        # The same slots seen as words and as halves of words, and the bytes of long pieces.
-        self.slots = aligned(np.zeros(16 * slots + 8, np.uint64)).reshape(slots, 16)
-        self.spellings = np.zeros((slots, KEPT_BYTES), np.uint8)
+        # The slots, further tokens of pieces that have more than three, the bytes of long pieces.
+        # What no piece needs is not touched, and takes no memory.
+        self.cache = (
+            aligned(np.zeros(4 * slots + 8, np.uint64)),
+            np.zeros((slots, KEPT_TOKENS - 3), np.uint32),
+            np.zeros((slots, KEPT_BYTES), np.uint8),
+        )
         spelled_all = vocabulary.spelled
         self.spelling = np.frombuffer(b"".join(spelled_all), np.uint8)
         self.starts = np.cumsum([0, *map(len, spelled_all)])
@@ -49,15 +53,16 @@ class Encoder:
         ends = np.zeros(count + 1, np.int64)
         values = np.empty(SHORT, np.uint64)
         out = np.empty(int(rows.offsets[-1] - rows.offsets[0]) // 3 + SPARE, np.uint32)
-        cache = (self.slots, self.slots.view(np.uint32), self.spellings)
-        position = row = 0
-        for pieces in pieces_of(rows, self.machine):
+        begin, position, row = int(rows.offsets[0]), 0, 0
+        for block in ends_within(rows, self.machine):
             # Never more tokens than bytes.
-            need = position + int(lengths_of(pieces).sum()) + SPARE
+            need = position + int(block[-1]) - begin + SPARE
             if need > len(out):
                 out = np.concatenate([out[:position], np.empty(need, np.uint32)])
-            state = (out, ends, position, row, values)
-            position, row = encode_block(tuple(rows), pieces, self.model, cache, state)
+            work = (self.cache, out, ends, values)
+            place = (row, begin, position)
+            position, row = encode_block(tuple(rows), place, block, self.model, work)
+            begin = int(block[-1])
         ends[row + 1 :] = position
         return out[:position], ends
 

@@ -67,6 +67,9 @@ def _leads() -> Hashes:
 
 
 LEADS = _leads()
+# What is kept of the first and the second eight bytes of a piece, by its length.
+LOWS = np.array([(1 << 8 * min(length, 8)) - 1 for length in range(16)], np.uint64)
+HIGHS = np.array([(1 << 8 * max(length - 8, 0)) - 1 for length in range(16)], np.uint64)
 
 # Pieces come in blocks that stay in a core's own cache, together with the bytes they cover.
 BLOCK = 1 << 12
@@ -280,11 +283,10 @@ def cut(
     return count, row, begin
 
 
-@helper
+@borrowing
 def word_at(data: Any, i: Any) -> Any:
     """Eight bytes as a number, the first one lowest."""
     # Unsigned places: the compiler makes one load of this, where signed ones cost eight.
-    i = np.uint64(i)
     return (
         np.uint64(data[i])
         | np.uint64(data[i + np.uint64(1)]) << np.uint64(8)
@@ -297,22 +299,18 @@ def word_at(data: Any, i: Any) -> Any:
     )
 
 
-@helper
+@borrowing
 def part_at(data: Any, i: Any, length: Any) -> Any:
     """Up to eight bytes as a number."""
-    if length <= 0:
-        return np.uint64(0)
-    if i + 8 <= len(data):
-        return word_at(data, i) & (
-            np.uint64(0xFFFFFFFFFFFFFFFF) >> np.uint64(64 - 8 * min(length, 8))
-        )
+    if length >= 8:
+        return word_at(data, np.uint64(i))
     word = np.uint64(0)
-    for k in range(min(length, 8)):
+    for k in range(length):
         word |= np.uint64(data[i + k]) << np.uint64(8 * k)
     return word
 
 
-@helper
+@borrowing
 def first_bytes(data: Any, i: Any, length: Any) -> tuple[Any, Any]:
     """Up to 15 bytes and their length in two words: pieces of which both are equal are equal.
 
@@ -328,36 +326,53 @@ def first_bytes(data: Any, i: Any, length: Any) -> tuple[Any, Any]:
     return low, LONG | np.uint64(length)
 
 
+@borrowing
+def described(data: Any, begin: Any, length: Any) -> tuple[Any, Any, Any]:
+    """LOW, HIGH and HASHED of a piece."""
+    if length <= 15 and begin + 16 <= len(data):
+        at = np.uint64(begin)
+        low = word_at(data, at) & LOWS[length]
+        high = word_at(data, at + np.uint64(8)) & HIGHS[length] | np.uint64(length) << np.uint64(56)
+    else:
+        low, high = first_bytes(data, begin, length)
+    mixed = (low ^ (high >> np.uint64(29))) * np.uint64(0x9E3779B97F4A7C15) ^ high
+    mixed *= np.uint64(0xBF58476D1CE4E5B9)
+    return low, high, mixed ^ (mixed >> np.uint64(32))
+
+
 @helper
 def describe(data: Any, begin: Any, ends: Any, pieces: Any) -> None:
     """Write LOW, HIGH, BEGIN and HASHED of every piece that ends here."""
     for k in range(len(ends)):
         length = np.int64(ends[k]) - begin
-        low, high = first_bytes(data, begin, length)
-        mixed = (low ^ (high >> np.uint64(29))) * np.uint64(0x9E3779B97F4A7C15) ^ high
-        mixed *= np.uint64(0xBF58476D1CE4E5B9)
+        low, high, hashed = described(data, begin, length)
         pieces[k, LOW] = low
         pieces[k, HIGH] = high
         pieces[k, BEGIN] = np.uint64(begin)
-        pieces[k, HASHED] = mixed ^ (mixed >> np.uint64(32))
+        pieces[k, HASHED] = hashed
         begin += length
 
 
 def pieces_of(rows: View, machines: Splitter) -> Iterator[Hashes]:
     """The pieces of all rows in order, block by block; the array is used again for the next."""
-    for machine in machines[:-1]:
-        begin = rows.offsets[:1]
-        rows = View(rows.data, np.concatenate([begin, *(e.copy() for e in ends_of(rows, machine))]))
     pieces = np.empty((BLOCK, 4), np.uint64)
     position = int(rows.offsets[0])
-    for ends in ends_of(rows, machines[-1]):
+    for ends in ends_within(rows, machines):
         describe(rows.data, position, ends, pieces)
         position = int(ends[-1])
         yield pieces[: len(ends)]
 
 
-def ends_of(rows: View, machine: Automaton) -> Iterator[Offsets]:
+def ends_within(rows: View, machines: Splitter) -> Iterator[Offsets]:
     """Where the pieces of all rows end, block by block; the array is used again for the next."""
+    for machine in machines[:-1]:
+        begin = rows.offsets[:1]
+        rows = View(rows.data, np.concatenate([begin, *(e.copy() for e in ends_of(rows, machine))]))
+    return ends_of(rows, machines[-1])
+
+
+def ends_of(rows: View, machine: Automaton) -> Iterator[Offsets]:
+    """Where the pieces of one machine end, likewise."""
     ends = np.empty(BLOCK, np.int32)
     row, position = 0, int(rows.offsets[0])
     while row < len(rows.offsets) - 1:
