@@ -273,8 +273,8 @@ def keep(text: Any, piece: Any, cache: Any, out: Any, span: Any) -> None:
     first = np.int64(hashed & np.uint64(len(slots) // 8 - 1)) * 2
     for k in range(4):
         slots[4 * first + 4 + k] = slots[4 * first + k]
-    for k in range(KEPT_TOKENS - 3):
-        more[first + 1, k] = more[first, k]
+    for k in range(3, np.int64(slots[4 * first + 3] >> HALF)):
+        more[first + 1, k - 3] = more[first, k - 3]
     if slots[4 * first + 1] >= LONG:
         for k in range(np.int64(slots[4 * first + 1] & LENGTH)):
             spellings[first + 1, k] = spellings[first, k]
