@@ -10,15 +10,18 @@ a megabyte of one letter costs little more than a megabyte of words.
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from curate.kernel import borrowing, helper
 from tokenizer.pretokenize import described
+
+Tables = tuple[NDArray[Any], ...]
 
 # As `pretokenize` writes a piece: kernels read constants of their own file only.
 LOW, HIGH, BEGIN, HASHED = range(4)
 LENGTH = np.uint64((1 << 56) - 1)
 LONG = np.uint64(0xFF << 56)
-NONE = np.uint64(0xFFFFFFFFFFFFFFFF)
+NONE = np.uint32(0xFFFFFFFF)
 HALF = np.uint64(32)
 LOWER_HALF = np.uint64(0xFFFFFFFF)
 
@@ -34,11 +37,11 @@ def length_of(high: Any) -> Any:
 
 
 @borrowing
-def merge_of(merges: Any, left: Any, right: Any) -> Any:
-    """Rank (upper half, lower is better) and token of a pair, or NONE."""
+def rank_of(merges: Any, left: Any, right: Any) -> Any:
+    """Rank of the merge of a pair, lower is better, or NONE."""
     # Most pairs are no merge, and a byte of their hash tells: the tags of 100,000 merges fit a
     # core's own cache, the entries do not.
-    tags, entries = merges
+    tags, entries, _, _ = merges
     key = np.uint64(left) << HALF | np.uint64(right)
     mask = np.uint64(len(tags) - 1)
     at = key * np.uint64(0x9E3779B97F4A7C15)
@@ -47,16 +50,18 @@ def merge_of(merges: Any, left: Any, right: Any) -> Any:
     at &= mask
     while tags[at]:
         if tags[at] == tag and entries[at, 0] == key:
-            return entries[at, 1]
+            return np.uint32(entries[at, 1])
         at = (at + np.uint64(1)) & mask
     return NONE
 
 
-@helper
-def enter_merge(tags: Any, entries: Any, merge: Any, rank: int) -> None:
-    """Enter a merge into the table, unless its pair is there already."""
-    left, right, token = merge
-    if merge_of((tags, entries), left, right) != NONE:
+@borrowing
+def enter_merge(merges: Any, pair: Any, token: Any, rank: Any) -> None:
+    """Enter a merge into the tables, unless its pair is there already."""
+    left, right = pair
+    tags, entries, made, _ = merges
+    made[rank] = token
+    if rank_of(merges, left, right) != NONE:
         return
     key = np.uint64(left) << HALF | np.uint64(right)
     at = key * np.uint64(0x9E3779B97F4A7C15)
@@ -67,15 +72,30 @@ def enter_merge(tags: Any, entries: Any, merge: Any, rank: int) -> None:
         at = (at + np.uint64(1)) & np.uint64(len(tags) - 1)
     tags[at] = tag
     entries[at, 0] = key
-    entries[at, 1] = np.uint64(rank) << HALF | np.uint64(token)
+    entries[at, 1] = np.uint64(rank)
 
 
 @helper
-def enter_merges(merges: Any, tags: Any, entries: Any) -> None:
-    """Fill the empty table of merges; of two merges of one pair the first counts."""
-    for k in range(len(merges)):
-        merge = (np.int64(merges[k, 0]), np.int64(merges[k, 1]), np.int64(merges[k, 2]))
-        enter_merge(tags, entries, merge, k)
+def enter_merges(rows: Any, letters: Any, merges: Any) -> None:
+    """Fill the empty tables of merges; of two merges of one pair the first counts."""
+    for k in range(len(rows)):
+        pair = (np.int64(rows[k, 0]), np.int64(rows[k, 1]))
+        enter_merge(merges, pair, np.uint32(rows[k, 2]), np.int64(k))
+    for first in range(256):
+        for second in range(256):
+            rank = rank_of(merges, letters[first], letters[second])
+            merges[3][first << 8 | second] = rank
+
+
+def empty_tables(merges: int) -> Tables:
+    """Room for so many merges: a byte of each hash, pairs and ranks, tokens made, byte pairs."""
+    size = 1 << max(4, (2 * merges).bit_length())
+    return (
+        np.zeros(size, np.uint8),
+        np.zeros((size, 2), np.uint64),
+        np.zeros(merges + 1, np.uint32),
+        np.full(1 << 16, NONE, np.uint32),
+    )
 
 
 @helper
@@ -113,42 +133,70 @@ def whole_token(text: Any, piece: Any, whole: Any) -> Any:
 
 
 @borrowing
-def merge_best(merges: Any, out: Any, span: Any, best: Any) -> None:
-    """Make one token of the best pair, move the others up, and look at the two new pairs."""
-    _, count, position, values = span
-    out[position + best] = np.uint32(values[best] & LOWER_HALF)
-    for k in range(best + 1, count - 1):
-        out[position + k] = out[position + k + 1]
-        values[k - 1] = values[k]
-    if best > 0:
-        left, right = out[position + best - 1], out[position + best]
-        values[best - 1] = merge_of(merges, left, right)
-    if best < count - 2:
-        left, right = out[position + best], out[position + best + 1]
-        values[best] = merge_of(merges, left, right)
-
-
-@helper
-def merge_short(text: Any, letters: Any, merges: Any, out: Any, span: Any) -> Any:
-    """Write the tokens of a short piece; how many they are."""
-    begin, count, position, values = span
+def best_of(values: Any, count: Any) -> Any:
+    """The smallest of so many values, rounded up to eight."""
+    best = NONE
     for k in range(count):
-        out[position + k] = letters[text[begin + k]]
-    for k in range(count - 1):
-        values[k] = merge_of(merges, out[position + k], out[position + k + 1])
-    while count > 1:
-        best = 0
-        for k in range(1, count - 1):
-            if values[k] < values[best]:
-                best = k
-        if values[best] == NONE:
+        best = min(best, values[k])
+    return best
+
+
+@borrowing
+def value_of(merges: Any, symbols: Any, left: Any, right: Any) -> Any:
+    """Rank of the pair at these places above the left place, as one number, or NONE."""
+    rank = rank_of(merges, symbols[left], symbols[right])
+    return rank << np.uint32(6) | np.uint32(left) if rank != NONE else NONE
+
+
+@borrowing
+def merge_short(text: Any, letters: Any, merges: Any, out: Any, span: Any) -> Any:
+    """Write the tokens of a piece of up to SHORT bytes; how many they are.
+
+    Tokens stay where their first byte was. Rank and place are one number, so that one look over
+    all of them, eight at a time, finds the best pair and of equal ones the leftmost.
+    """
+    begin, count, position, scratch = span
+    values, symbols, behind, before = scratch
+    _, _, made, byte_pairs = merges
+    for k in range(np.uint64(count)):
+        symbols[k] = letters[text[begin + k]]
+        behind[k] = k + np.uint64(1)
+        before[k] = k - np.uint64(1)
+        values[k] = NONE
+    for k in range(np.uint64(count - 1)):
+        two = np.uint64(text[begin + k]) << np.uint64(8) | np.uint64(text[begin + k + np.uint64(1)])
+        rank = byte_pairs[two]
+        values[k] = rank << np.uint32(6) | np.uint32(k) if rank != NONE else NONE
+    padded = np.uint64(count + 7) & ~np.uint64(7)
+    for k in range(np.uint64(count), padded):
+        values[k] = NONE
+    while True:
+        best = best_of(values, padded)
+        if best == NONE:
             break
-        merge_best(merges, out, (begin, count, position, values), best)
-        count -= 1
-    return count
+        left = np.uint64(best & np.uint32(63))
+        right = np.uint64(behind[left])
+        after = np.uint64(behind[right])
+        symbols[left] = made[best >> np.uint32(6)]
+        values[right] = NONE
+        behind[left] = after
+        values[left] = NONE
+        if after < np.uint64(count):
+            before[after] = left
+            values[left] = value_of(merges, symbols, left, after)
+        if left > np.uint64(0):
+            first = np.uint64(before[left])
+            values[first] = value_of(merges, symbols, first, left)
+    tokens = np.uint64(position)
+    k = np.uint64(0)
+    while k < np.uint64(count):
+        out[tokens] = symbols[k]
+        tokens += np.uint64(1)
+        k = np.uint64(behind[k])
+    return np.int64(tokens) - np.int64(position)
 
 
-@helper
+@borrowing
 def push(heap: Any, size: int, value: Any) -> Any:
     """Enter a number into a heap; its size."""
     i = size
@@ -159,7 +207,7 @@ def push(heap: Any, size: int, value: Any) -> Any:
     return size + 1
 
 
-@helper
+@borrowing
 def pop(heap: Any, size: int) -> Any:
     """Drop the smallest number of a heap; its size."""
     size -= 1
@@ -177,21 +225,21 @@ def pop(heap: Any, size: int) -> Any:
     return size
 
 
-@helper
+@borrowing
 def offer(heap: Any, size: Any, merges: Any, chain: Any, p: Any) -> Any:
     """Enter the pair that begins at a place, if it is a merge; the heap's size."""
     symbols, _, right_of = chain
     q = np.int64(right_of[p])
     if q >= len(symbols):
         return size
-    value = merge_of(merges, symbols[p], symbols[q])
-    if value == NONE:
+    rank = rank_of(merges, symbols[p], symbols[q])
+    if rank == NONE:
         return size
     # Best rank first, then the leftmost place: one number, as both are below 2^32.
-    return push(heap, size, (value >> HALF) << HALF | np.uint64(p))
+    return push(heap, size, np.uint64(rank) << HALF | np.uint64(p))
 
 
-@helper
+@borrowing
 def merge_at(chain: Any, p: Any, token: Any) -> None:
     """Make one token of the pair that begins at a place."""
     symbols, left_of, right_of = chain
@@ -206,7 +254,7 @@ def merge_at(chain: Any, p: Any, token: Any) -> None:
 @helper
 def merge_long(text: Any, letters: Any, merges: Any, out: Any, span: Any) -> Any:
     """Write the tokens of a long piece; how many they are. O(n log n)."""
-    begin, count, position, _ = span
+    begin, count, position = span
     chain = np.empty(count, np.int64), np.empty(count, np.int32), np.empty(count, np.int32)
     symbols, left_of, right_of = chain
     heap = np.empty(3 * count, np.uint64)
@@ -223,10 +271,10 @@ def merge_long(text: Any, letters: Any, merges: Any, out: Any, span: Any) -> Any
         p = np.int64(top & LOWER_HALF)
         if symbols[p] < 0 or right_of[p] >= count:
             continue
-        value = merge_of(merges, symbols[p], symbols[right_of[p]])
-        if value >> HALF != top >> HALF:  # it was merged otherwise meanwhile
+        rank = rank_of(merges, symbols[p], symbols[right_of[p]])
+        if np.uint64(rank) != top >> HALF:  # it was merged otherwise meanwhile
             continue
-        merge_at(chain, p, np.int64(value & LOWER_HALF))
+        merge_at(chain, p, np.int64(merges[2][rank]))
         size = offer(heap, size, merges, chain, p)
         if left_of[p] >= 0:
             size = offer(heap, size, merges, chain, np.int64(left_of[p]))
@@ -237,22 +285,6 @@ def merge_long(text: Any, letters: Any, merges: Any, out: Any, span: Any) -> Any
         tokens += 1
         p = np.int64(right_of[p])
     return tokens
-
-
-@helper
-def merged(text: Any, piece: Any, model: Any, out: Any, place: Any) -> Any:
-    """Write the tokens of a piece, as the vocabulary's merges make them; how many they are."""
-    letters, table, whole = model
-    position, values = place
-    begin, high = np.int64(piece[2]), piece[1]
-    length = length_of(high)
-    token = whole_token(text, piece, whole)
-    if token >= 0:
-        out[position] = np.uint32(token)
-        return 1
-    if length <= SHORT:
-        return merge_short(text, letters, table, out, (begin, length, position, values))
-    return merge_long(text, letters, table, out, (begin, length, position, values))
 
 
 @borrowing
@@ -288,12 +320,22 @@ def keep(text: Any, piece: Any, cache: Any, out: Any, span: Any) -> None:
             spellings[first, k] = text[np.int64(begin) + k]
 
 
-@helper
+@borrowing
 def missed(text: Any, piece: Any, model: Any, cache: Any, state: Any) -> Any:
-    """Write and keep the tokens of a piece that the cache does not hold; how many they are."""
-    out, position, values = state
-    count = np.int64(merged(text, piece, model, out, (position, values)))
-    if count <= KEPT_TOKENS and (piece[1] < LONG or piece[1] - LONG <= KEPT_BYTES):
+    """Write and keep the tokens of a piece that the cache does not hold; 0 if it is too long."""
+    letters, merges, whole = model
+    out, position, scratch = state
+    _, high, begin, _ = piece
+    token = whole_token(text, piece, whole)
+    count = np.int64(1)
+    if token >= 0:
+        out[position] = np.uint32(token)
+    elif length_of(high) <= SHORT:
+        span = (np.uint64(begin), length_of(high), position, scratch)
+        count = merge_short(text, letters, merges, out, span)
+    else:
+        return np.int64(0)
+    if count <= KEPT_TOKENS and length_of(high) <= KEPT_BYTES:
         keep(text, piece, cache, out, (position, count))
     return count
 
@@ -329,45 +371,60 @@ def encode_block(rows: Any, place: Any, ends: Any, model: Any, work: Any) -> tup
     `place` is the row, the byte and the position in the output to begin with.
     """
     text, offsets = rows
-    cache, out, row_ends, values = work
+    cache, out, row_ends, scratch = work
     row, begin, position = place
     for k in range(len(ends)):
         while offsets[row + 1] <= begin:
             row_ends[row + 1] = position
             row += 1
-        low, high, hashed = described(text, begin, np.int64(ends[k]) - begin)
+        length = np.int64(ends[k]) - begin
+        low, high, hashed = described(text, begin, length)
         piece = (low, high, begin, hashed)
         count = np.int64(known(text, piece, cache, out, np.uint64(position)))
         if not count:
-            count = np.int64(missed(text, piece, model, cache, (out, position, values)))
+            count = np.int64(missed(text, piece, model, cache, (out, position, scratch)))
+        if not count:
+            count = merge_long(text, model[0], model[1], out, (begin, length, position))
         position += count
         begin = np.int64(ends[k])
     return position, row
 
 
 @helper
-def recovered(text: Any, pieces: Any, numbers: Any, letters: Any, table: Any) -> Any:
+def recovered(text: Any, pieces: Any, numbers: Any, letters: Any, tables: Any) -> Any:
     """The merges that make tokens of a rank file, from the tokens in the order of their ranks.
 
     tiktoken merges whatever pair spells a token. No other pair than the two parts that lower ranks
     leave of the token can ever come up for it: by then all lower ranks are merged, and within the
     token that leads to these two.
     """
-    tags, entries = table
-    merges = np.empty((len(pieces), 3), np.int32)
+    merges, scratch = tables
+    rows = np.empty((len(pieces), 3), np.int32)
     made = 0
-    values = np.empty(SHORT, np.uint64)
     for k in range(len(pieces)):
         length = length_of(pieces[k, HIGH])
+        begin = np.int64(pieces[k, BEGIN])
         out = np.empty(length + 3, np.uint32)
-        span = (np.int64(pieces[k, BEGIN]), length, 0, values)
         if length <= SHORT:
-            count = merge_short(text, letters, table, out, span)
+            span = (np.uint64(begin), length, np.int64(0), scratch)
+            count = merge_short(text, letters, merges, out, span)
         else:
-            count = merge_long(text, letters, table, out, span)
+            count = merge_long(text, letters, merges, out, (begin, length, np.int64(0)))
         if count == 2:
-            merge = (np.int64(out[0]), np.int64(out[1]), numbers[k])
-            merges[made] = merge
-            enter_merge(tags, entries, merge, made)
+            rows[made, 0], rows[made, 1], rows[made, 2] = out[0], out[1], numbers[k]
+            pair = (np.int64(out[0]), np.int64(out[1]))
+            enter_merge(merges, pair, np.uint32(numbers[k]), np.int64(made))
+            if length == 2:
+                merges[3][np.int64(text[begin]) << 8 | np.int64(text[begin + 1])] = made
             made += 1
-    return merges[:made]
+    return rows[:made]
+
+
+def scratch_space() -> Tables:
+    """What `merge_short` writes to: values, tokens, places behind and before."""
+    return (
+        np.empty(SHORT + 8, np.uint32),
+        np.empty(SHORT, np.uint32),
+        np.empty(SHORT, np.uint8),
+        np.empty(SHORT, np.uint8),
+    )

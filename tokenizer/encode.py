@@ -7,9 +7,17 @@ from numpy.typing import NDArray
 
 from curate.column import Bytes, Hashes, Positions, view
 from curate.errors import ModelError
-from tokenizer.bpe import KEPT_BYTES, KEPT_TOKENS, SHORT, encode_block, enter_tokens
+from tokenizer.bpe import (
+    KEPT_BYTES,
+    KEPT_TOKENS,
+    empty_tables,
+    encode_block,
+    enter_merges,
+    enter_tokens,
+    scratch_space,
+)
 from tokenizer.pretokenize import ends_within, pieces_within, splitter
-from tokenizer.vocabulary import Vocabulary, letters_of, merge_table
+from tokenizer.vocabulary import Vocabulary, letters_of
 
 Tokens = NDArray[np.uint32]
 
@@ -28,8 +36,10 @@ class Encoder:
     def __init__(self, vocabulary: Vocabulary, slots: int = SLOTS) -> None:
         self.vocabulary = vocabulary
         self.machine = splitter(vocabulary.pattern)
-        merges = merge_table(vocabulary.merges)
-        self.model = (letters_of(vocabulary.tokens), merges, token_table(vocabulary))
+        letters, merges = letters_of(vocabulary.tokens), empty_tables(len(vocabulary.merges))
+        enter_merges(vocabulary.merges, letters, merges)
+        self.model = (letters, merges, token_table(vocabulary))
+        self.scratch = scratch_space()
         # The slots, further tokens of pieces that have more than three, the bytes of long pieces.
         # What no piece needs is not touched, and takes no memory.
         self.cache = (
@@ -51,15 +61,14 @@ class Encoder:
         rows = view(texts)
         count = len(rows.offsets) - 1
         ends = np.zeros(count + 1, np.int64)
-        values = np.empty(SHORT, np.uint64)
         out = np.empty(int(rows.offsets[-1] - rows.offsets[0]) // 3 + SPARE, np.uint32)
         begin, position, row = int(rows.offsets[0]), 0, 0
         for block in ends_within(rows, self.machine):
             # Never more tokens than bytes.
-            need = position + int(block[-1]) - begin + SPARE
-            if need > len(out):
-                out = np.concatenate([out[:position], np.empty(need, np.uint32)])
-            work = (self.cache, out, ends, values)
+            if position + int(block[-1]) - begin + SPARE > len(out):
+                more = np.empty(len(out) + int(block[-1]) - begin, np.uint32)
+                out = np.concatenate([out[:position], more])
+            work = (self.cache, out, ends, self.scratch)
             place = (row, begin, position)
             position, row = encode_block(tuple(rows), place, block, self.model, work)
             begin = int(block[-1])

@@ -13,9 +13,9 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
-from curate.column import Bytes, Hashes, view
+from curate.column import view
 from curate.errors import ModelError, RecipeError
-from tokenizer.bpe import enter_merges, recovered
+from tokenizer.bpe import empty_tables, recovered, scratch_space
 from tokenizer.pretokenize import PATTERNS, pieces_within, splitter
 from tokenizer.reference import BYTES
 
@@ -305,8 +305,8 @@ def from_ranks(path: Path, pattern: str, special_tokens: dict[str, int]) -> Voca
         tokens[place] = spelled
     numbers = np.array([i for i, spelled in enumerate(tokens) if spelled], np.int64)
     rows = view(pa.array([spelled for spelled in tokens if spelled], pa.binary()))
-    table = empty_table(len(numbers))
-    merges = recovered(rows.data, pieces_within(rows), numbers, letters_of(tokens), table)
+    tables = (empty_tables(len(numbers)), scratch_space())
+    merges = recovered(rows.data, pieces_within(rows), numbers, letters_of(tokens), tables)
     return Vocabulary(tuple(tokens), merges, pattern, special_tokens, whole=True)
 
 
@@ -317,16 +317,3 @@ def letters_of(tokens: Sequence[bytes]) -> Merges:
         if len(spelled) == 1:
             letters[spelled[0]] = token
     return letters
-
-
-def empty_table(merges: int) -> tuple[Bytes, Hashes]:
-    """A table with room for so many merges: a byte of each hash, and the entries."""
-    size = 1 << max(4, (2 * merges).bit_length())
-    return np.zeros(size, np.uint8), np.zeros((size, 2), np.uint64)
-
-
-def merge_table(merges: Merges) -> tuple[Bytes, Hashes]:
-    """Pairs with their rank and token, hashed."""
-    tags, entries = empty_table(len(merges))
-    enter_merges(merges, tags, entries)
-    return tags, entries
