@@ -16,10 +16,12 @@ from typing import Any, NamedTuple, TypeVar, cast
 
 import numba
 import numpy as np
+from llvmlite import ir
 from numba import types
-from numba.core import errors
+from numba.core import cgutils, errors
 from numba.core.caching import UserProvidedCacheLocator
 from numba.cpython.unsafe.numbers import trailing_zeros as _trailing_zeros
+from numba.extending import intrinsic
 
 from curate.column import Bytes, Hashes, Numbers, Offsets, View
 from curate.errors import KernelError
@@ -175,6 +177,29 @@ def borrowing(function: Function) -> Function:
 def _plain_trailing_zeros(bits: Any) -> int:
     return (int(bits) & -int(bits)).bit_length() - 1
 
+
+@intrinsic
+def _prefetch(_context: Any, array: Any, place: Any) -> Any:
+    def build(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+        made = context.make_array(signature.args[0])(context, builder, arguments[0])
+        address = builder.bitcast(builder.gep(made.data, [arguments[1]]), cgutils.voidptr_t)
+        words = [cgutils.int32_t] * 3
+        kind = ir.FunctionType(ir.VoidType(), [cgutils.voidptr_t, *words])
+        function = cgutils.get_or_insert_function(builder.module, kind, "llvm.prefetch.p0")
+        # To be read, kept as near as can be, data.
+        builder.call(function, [address, *(cgutils.int32_t(word) for word in (0, 3, 1))])
+        return context.get_dummy_value()
+
+    return types.void(array, place), build
+
+
+def _plain_prefetch(_array: Any, _place: Any) -> None:
+    return None
+
+
+# Ask for an entry of an array before it is needed: what is not in a core's own cache comes
+# meanwhile.
+prefetch: Any = _plain_prefetch if _settings.DISABLE_JIT else _prefetch
 
 # How many zeros a number other than 0 ends in, as bits; one instruction. numba has it for itself.
 trailing_zeros: Any = _plain_trailing_zeros if _settings.DISABLE_JIT else _trailing_zeros

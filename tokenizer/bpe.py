@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from curate.kernel import borrowing, helper
+from curate.kernel import borrowing, helper, prefetch
 from tokenizer.pretokenize import described
 
 Tables = tuple[NDArray[Any], ...]
@@ -25,6 +25,11 @@ NONE = np.uint32(0xFFFFFFFF)
 HALF = np.uint64(32)
 LOWER_HALF = np.uint64(0xFFFFFFFF)
 
+# A merge in one number: left and right token, 20 bits each, and rank.
+RIGHT, PAIR, RANK = np.uint64(20), np.uint64(24), np.uint64((1 << 24) - 1)
+MOST_TOKENS = 1 << 20
+
+AHEAD = 64  # pieces whose slots are asked for before they are needed
 KEPT_BYTES = 64  # longer pieces are not kept in the cache
 KEPT_TOKENS = 16  # nor are pieces of more tokens
 SHORT = 48  # bytes of a piece up to which looking for the best pair beats keeping a heap
@@ -42,15 +47,15 @@ def rank_of(merges: Any, left: Any, right: Any) -> Any:
     # Most pairs are no merge, and a byte of their hash tells: the tags of 100,000 merges fit a
     # core's own cache, the entries do not.
     tags, entries, _, _ = merges
-    key = np.uint64(left) << HALF | np.uint64(right)
+    key = np.uint64(left) << RIGHT | np.uint64(right)
     mask = np.uint64(len(tags) - 1)
     at = key * np.uint64(0x9E3779B97F4A7C15)
     at ^= at >> HALF
     tag = np.uint8(at >> np.uint64(56)) | np.uint8(1)
     at &= mask
     while tags[at]:
-        if tags[at] == tag and entries[at, 0] == key:
-            return np.uint32(entries[at, 1])
+        if tags[at] == tag and entries[at] >> PAIR == key:
+            return np.uint32(entries[at] & RANK)
         at = (at + np.uint64(1)) & mask
     return NONE
 
@@ -63,7 +68,7 @@ def enter_merge(merges: Any, pair: Any, token: Any, rank: Any) -> None:
     made[rank] = token
     if rank_of(merges, left, right) != NONE:
         return
-    key = np.uint64(left) << HALF | np.uint64(right)
+    key = np.uint64(left) << RIGHT | np.uint64(right)
     at = key * np.uint64(0x9E3779B97F4A7C15)
     at ^= at >> HALF
     tag = np.uint8(at >> np.uint64(56)) | np.uint8(1)
@@ -71,8 +76,7 @@ def enter_merge(merges: Any, pair: Any, token: Any, rank: Any) -> None:
     while tags[at]:
         at = (at + np.uint64(1)) & np.uint64(len(tags) - 1)
     tags[at] = tag
-    entries[at, 0] = key
-    entries[at, 1] = np.uint64(rank)
+    entries[at] = key << PAIR | np.uint64(rank)
 
 
 @helper
@@ -92,42 +96,46 @@ def empty_tables(merges: int) -> Tables:
     size = 1 << max(4, (2 * merges).bit_length())
     return (
         np.zeros(size, np.uint8),
-        np.zeros((size, 2), np.uint64),
+        np.zeros(size, np.uint64),
         np.zeros(merges + 1, np.uint32),
         np.full(1 << 16, NONE, np.uint32),
     )
 
 
+@borrowing
+def is_kept(text: Any, spelling: Any, first: Any, begin: Any, length: Any) -> Any:
+    """Whether a piece is spelled as what is kept from this place on."""
+    for k in range(length):  # noqa: SIM110  # generators are slow in kernels
+        if spelling[first + k] != text[begin + k]:
+            return False
+    return True
+
+
 @helper
-def enter_tokens(pieces: Any, numbers: Any, slots: Any) -> None:
-    """Fill the table in which a piece that is a token is found."""
+def enter_tokens(pieces: Any, slots: Any) -> None:
+    """Fill the table in which a piece that is a token is found: a part of its hash, and which."""
     mask = np.uint64(len(slots) - 1)
     for k in range(len(pieces)):
         at = pieces[k, HASHED] & mask
-        while slots[at, HIGH]:
+        while slots[at]:
             at = (at + np.uint64(1)) & mask
-        slots[at, LOW] = pieces[k, LOW]
-        slots[at, HIGH] = pieces[k, HIGH]
-        slots[at, BEGIN] = pieces[k, BEGIN]
-        slots[at, HASHED] = np.uint64(numbers[k])
+        slots[at] = pieces[k, HASHED] & ~LOWER_HALF | np.uint64(k + 1)
 
 
 @borrowing
 def whole_token(text: Any, piece: Any, whole: Any) -> Any:
     """The token that is this piece, or -1."""
-    spelling, slots = whole
+    spelling, pieces, numbers, slots = whole
     low, high, begin, hashed = piece
     mask = np.uint64(len(slots) - 1)
     at = hashed & mask
-    while slots[at, HIGH]:
-        if slots[at, LOW] == low and slots[at, HIGH] == high:
-            known = np.int64(slots[at, BEGIN])
-            same = np.int64(0)
+    while slots[at]:
+        k = (slots[at] & LOWER_HALF) - np.uint64(1)
+        alike = (slots[at] ^ hashed) >> HALF == np.uint64(0)
+        if alike and pieces[k, LOW] == low and pieces[k, HIGH] == high:
             length = np.int64(high & LENGTH) if high >= LONG else np.int64(0)
-            while same < length and spelling[known + same] == text[np.int64(begin) + same]:
-                same += 1
-            if same == length:
-                return np.int64(slots[at, HASHED])
+            if is_kept(text, spelling, np.int64(pieces[k, BEGIN]), begin, length):
+                return np.int64(numbers[k])
         at = (at + np.uint64(1)) & mask
     return np.int64(-1)
 
@@ -288,15 +296,6 @@ def merge_long(text: Any, letters: Any, merges: Any, out: Any, span: Any) -> Any
 
 
 @borrowing
-def is_kept(text: Any, spelling: Any, begin: Any, length: Any) -> Any:
-    """Whether this spelling, of a piece of more than 15 bytes, is that of the piece here."""
-    for k in range(length):  # noqa: SIM110  # generators are slow in kernels
-        if spelling[k] != text[begin + k]:
-            return False
-    return True
-
-
-@borrowing
 def keep(text: Any, piece: Any, cache: Any, out: Any, span: Any) -> None:
     """Put a piece into its first slot; what was there moves to the second, whose piece goes."""
     slots, more, spellings = cache
@@ -351,7 +350,9 @@ def known(text: Any, piece: Any, cache: Any, out: Any, position: Any) -> Any:
     if slots[at] != low or slots[at + np.uint64(1)] != high:
         return np.uint64(0)
     slot = at >> np.uint64(2)
-    if high >= LONG and not is_kept(text, spellings[slot], begin, np.int64(high & LENGTH)):
+    if high >= LONG and not is_kept(
+        text, spellings[slot], np.int64(0), begin, np.int64(high & LENGTH)
+    ):
         return np.uint64(0)
     # Three tokens are written where one is wanted: cheaper than asking.
     two, last = slots[at + np.uint64(2)], slots[at + np.uint64(3)]
@@ -364,6 +365,20 @@ def known(text: Any, piece: Any, cache: Any, out: Any, position: Any) -> Any:
     return count
 
 
+@borrowing
+def look_ahead(text: Any, begin: Any, ends: Any, slots: Any, ahead: Any) -> None:
+    """Describe pieces, and ask for their slots before they are looked at."""
+    mask = np.uint64(len(slots) // 8 - 1)
+    for k in range(np.uint64(len(ends))):
+        end = np.int64(ends[k])
+        low, high, hashed = described(text, begin, end - begin)
+        ahead[k, np.uint64(0)] = low
+        ahead[k, np.uint64(1)] = high
+        ahead[k, np.uint64(2)] = hashed
+        prefetch(slots, np.int64((hashed & mask) * np.uint64(8)))
+        begin = end
+
+
 @helper
 def encode_block(rows: Any, place: Any, ends: Any, model: Any, work: Any) -> tuple[Any, Any]:
     """Write the tokens of the pieces that end here and the ends of rows: next position and row.
@@ -373,20 +388,22 @@ def encode_block(rows: Any, place: Any, ends: Any, model: Any, work: Any) -> tup
     text, offsets = rows
     cache, out, row_ends, scratch = work
     row, begin, position = place
-    for k in range(len(ends)):
-        while offsets[row + 1] <= begin:
-            row_ends[row + 1] = position
-            row += 1
-        length = np.int64(ends[k]) - begin
-        low, high, hashed = described(text, begin, length)
-        piece = (low, high, begin, hashed)
-        count = np.int64(known(text, piece, cache, out, np.uint64(position)))
-        if not count:
-            count = np.int64(missed(text, piece, model, cache, (out, position, scratch)))
-        if not count:
-            count = merge_long(text, model[0], model[1], out, (begin, length, position))
-        position += count
-        begin = np.int64(ends[k])
+    ahead = np.empty((AHEAD, 3), np.uint64)
+    for first in range(0, len(ends), AHEAD):
+        look_ahead(text, begin, ends[first : first + AHEAD], cache[0], ahead)
+        for k in range(first, min(first + AHEAD, len(ends))):
+            while offsets[row + 1] <= begin:
+                row_ends[row + 1] = position
+                row += 1
+            piece = (ahead[k - first, 0], ahead[k - first, 1], begin, ahead[k - first, 2])
+            count = np.int64(known(text, piece, cache, out, np.uint64(position)))
+            if not count:
+                count = np.int64(missed(text, piece, model, cache, (out, position, scratch)))
+            if not count:
+                length = np.int64(ends[k]) - begin
+                count = merge_long(text, model[0], model[1], out, (begin, length, position))
+            position += count
+            begin = np.int64(ends[k])
     return position, row
 
 

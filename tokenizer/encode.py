@@ -92,12 +92,12 @@ def aligned(words: Hashes) -> Hashes:
     return words[skip : len(words) - 8 + skip]
 
 
-def token_table(vocabulary: Vocabulary) -> tuple[Bytes, Hashes]:
+def token_table(vocabulary: Vocabulary) -> tuple[Bytes, Hashes, Positions, Hashes]:
     """Tokens by their bytes, hashed: empty unless a piece that is a token needs no merges."""
     tokens = vocabulary.tokens if vocabulary.whole else ()
     numbers = np.array([i for i, token in enumerate(tokens) if token], np.int64)
-    spelled = [token for token in tokens if token]
-    rows = view(pa.array(spelled, pa.binary()))
-    slots = np.zeros((1 << max(4, int(2 * len(spelled)).bit_length()), 4), np.uint64)
-    enter_tokens(pieces_within(rows), numbers, slots)
-    return rows.data, slots
+    rows = view(pa.array([token for token in tokens if token], pa.binary()))
+    pieces = pieces_within(rows)
+    slots = np.zeros(1 << max(4, int(2 * len(numbers)).bit_length()), np.uint64)
+    enter_tokens(pieces, slots)
+    return rows.data, pieces, numbers, slots

@@ -49,6 +49,7 @@ LOW, HIGH, BEGIN, HASHED = range(4)
 LENGTH = np.uint64((1 << 56) - 1)
 LONG = np.uint64(0xFF << 56)  # HIGH of a piece of more than 15 bytes is this and its length
 
+
 def _leads() -> Hashes:
     """What each first byte says of its character: shift, bytes behind it, mask, class instead."""
     leads = np.zeros(256, np.uint64)
@@ -218,21 +219,16 @@ def classify_slowly(data: Any, i: Any, end: Any, machine: Any, kinds: Any) -> An
 
 
 @borrowing
-def cut_block(data: Any, i: Any, end: Any, machine: Any, state: Any) -> Any:
-    """Where pieces end in the next 64 bytes or fewer, a bit for each; how many, and the state."""
+def cuts_behind(data: Any, i: Any, end: Any, machine: Any, state: Any) -> Any:
+    """The same where not all bytes are ASCII; also how many bytes that are, whole characters."""
     classes, table, stranger, kinds = machine
     size = min(end - i, np.int64(64))
-    if i + 67 < len(data):
-        if size == 64 and is_ascii(data, np.uint64(i)):
-            cuts, state = cuts_of_ascii(data, np.uint64(i), classes, table, state)
-            return cuts, state, size
-        # Whole characters only; the next block begins with a first byte.
-        while i + size < end and size > 60 and data[i + size] & 0xC0 == 0x80:
-            size -= 1
-        if classify(data, np.uint64(i), np.uint64(size), classes, kinds):
-            cuts, state = cuts_of(kinds, np.uint64(size), table, state)
-            return cuts, state, size
-    size = classify_slowly(data, i, end, (classes, stranger), kinds)
+    while i + size < end and size > 60 and data[i + size] & 0xC0 == 0x80:
+        size -= 1
+    utf8 = i + size + 3 < len(data)
+    utf8 = utf8 and classify(data, np.uint64(i), np.uint64(size), classes, kinds)
+    if not utf8:
+        size = classify_slowly(data, i, end, (classes, stranger), kinds)
     cuts, state = cuts_of(kinds, np.uint64(size), table, state)
     return cuts, state, size
 
@@ -245,6 +241,21 @@ def write_ends(ends: Any, count: Any, begin: Any, cuts: Any) -> Any:
         cuts &= cuts - np.uint64(1)
         count += np.uint64(1)
     return count
+
+
+@borrowing
+def cut_row(data: Any, place: Any, end: Any, machine: Any, ends: Any) -> Any:
+    """Write the ends of pieces up to the end of a row, or until no match can go on."""
+    i, state, count = place
+    while i < end and state and count < len(ends) - 65:
+        size = np.int64(64)
+        if i + 64 <= end and is_ascii(data, np.uint64(i)):
+            cuts, state = cuts_of_ascii(data, np.uint64(i), machine[0], machine[1], state)
+        else:
+            cuts, state, size = cuts_behind(data, i, end, machine, state)
+        count = np.int64(write_ends(ends, np.uint64(count), np.uint64(i), cuts))
+        i += size
+    return i, state, count
 
 
 @helper
@@ -262,23 +273,20 @@ def cut(
     row, i = place
     count = np.int64(0)
     begin = i
-    state = np.uint64(start) * square
     while row < len(offsets) - 1 and count < len(ends) - 65:
         end = np.int64(offsets[row + 1])
-        if i < end:
-            cuts, state, size = cut_block(data, i, end, fast, state)
-            count = np.int64(write_ends(ends, np.uint64(count), np.uint64(i), cuts))
-            begin = np.int64(ends[count - 1]) if cuts else begin
-            i += size
-            if state and i < end:
-                continue
+        before = count
+        here = (i, np.uint64(start) * square, count)
+        i, state, count = cut_row(data, here, end, fast, ends)
+        begin = np.int64(ends[count - 1]) if count > before else begin
+        if state and i < end:
+            break
         if begin < end:
             last = np.int64(state // square) * width + width - 1
             i = end if state and table[last] & SEEN else piece_end(data, begin, end, slow)
             ends[count] = i
             count += 1
             begin = i
-        state = np.uint64(start) * square
         row += i == end
     return count, row, begin
 
