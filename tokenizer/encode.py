@@ -1,19 +1,20 @@
 """From text to tokens and back, a batch of Arrow rows at a time."""
 
+from collections.abc import Iterable, Mapping
+
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 from numpy.typing import NDArray
 
-from curate.column import Bytes, Hashes, Positions, view
+from curate.column import Bytes, Hashes, Offsets, Positions, View, view
 from curate.errors import ModelError
 from tokenizer.bpe import (
     KEPT_BYTES,
     KEPT_TOKENS,
-    empty_tables,
     encode_block,
-    enter_merges,
     enter_tokens,
+    merge_tables,
     scratch_space,
 )
 from tokenizer.pretokenize import ends_within, pieces_within, splitter
@@ -21,8 +22,8 @@ from tokenizer.vocabulary import Vocabulary, letters_of
 
 Tokens = NDArray[np.uint32]
 
-# Slots of the cache, 32 bytes each: 8 MB, of which common words use what fits a core's own.
-SLOTS = 1 << 18
+# Slots of the cache, 32 bytes each: 16 MB, of which common words use what fits a core's own.
+SLOTS = 1 << 19
 # Kernels write up to so many tokens past the end.
 SPARE = 32
 
@@ -36,10 +37,6 @@ class Encoder:
     def __init__(self, vocabulary: Vocabulary, slots: int = SLOTS) -> None:
         self.vocabulary = vocabulary
         self.machine = splitter(vocabulary.pattern)
-        letters, merges = letters_of(vocabulary.tokens), empty_tables(len(vocabulary.merges))
-        enter_merges(vocabulary.merges, letters, merges)
-        self.model = (letters, merges, token_table(vocabulary))
-        self.scratch = scratch_space()
         # The slots, further tokens of pieces that have more than three, the bytes of long pieces.
         # What no piece needs is not touched, and takes no memory.
         self.cache = (
@@ -47,9 +44,26 @@ class Encoder:
             np.zeros((slots, KEPT_TOKENS - 3), np.uint32),
             np.zeros((slots, KEPT_BYTES), np.uint8),
         )
+        self.scratch = scratch_space()
+        merges = merge_tables(vocabulary.merges, letters_of(vocabulary.tokens))
+        self.model = (merges, token_table({}))
+        if vocabulary.whole:
+            self.model = (merges, token_table(self.unreachable()))
         spelled_all = vocabulary.spelled
         self.spelling = np.frombuffer(b"".join(spelled_all), np.uint8)
         self.starts = np.cumsum([0, *map(len, spelled_all)])
+
+    def unreachable(self) -> dict[int, bytes]:
+        """Tokens that merges do not make of their own bytes."""
+        tokens = {i: token for i, token in enumerate(self.vocabulary.tokens) if token}
+        rows = view(pa.array(tokens.values(), pa.binary()))
+        made, ends = self.merged(rows, [rows.offsets[1:]])
+        alone = np.zeros(len(tokens), np.bool_)
+        alone[np.diff(ends) == 1] = True
+        alone &= made[ends[:-1]] == np.array([*tokens], np.uint32)
+        return {
+            i: token for (i, token), known in zip(tokens.items(), alone, strict=True) if not known
+        }
 
     def encode(self, texts: pa.Array) -> tuple[Tokens, Positions]:
         """The tokens of all rows, and where each row's begin and the last one's end.
@@ -59,11 +73,14 @@ class Encoder:
         if self.vocabulary.normalization:
             texts = pc.utf8_normalize(texts.cast(pa.string()), form=self.vocabulary.normalization)
         rows = view(texts)
-        count = len(rows.offsets) - 1
-        ends = np.zeros(count + 1, np.int64)
+        return self.merged(rows, ends_within(rows, self.machine))
+
+    def merged(self, rows: View, blocks: Iterable[Offsets]) -> tuple[Tokens, Positions]:
+        """The tokens of rows that are cut into pieces: `blocks` says where these end."""
+        ends = np.zeros(len(rows.offsets), np.int64)
         out = np.empty(int(rows.offsets[-1] - rows.offsets[0]) // 3 + SPARE, np.uint32)
         begin, position, row = int(rows.offsets[0]), 0, 0
-        for block in ends_within(rows, self.machine):
+        for block in blocks:
             # Never more tokens than bytes.
             if position + int(block[-1]) - begin + SPARE > len(out):
                 more = np.empty(len(out) + int(block[-1]) - begin, np.uint32)
@@ -92,12 +109,11 @@ def aligned(words: Hashes) -> Hashes:
     return words[skip : len(words) - 8 + skip]
 
 
-def token_table(vocabulary: Vocabulary) -> tuple[Bytes, Hashes, Positions, Hashes]:
-    """Tokens by their bytes, hashed: empty unless a piece that is a token needs no merges."""
-    tokens = vocabulary.tokens if vocabulary.whole else ()
-    numbers = np.array([i for i, token in enumerate(tokens) if token], np.int64)
-    rows = view(pa.array([token for token in tokens if token], pa.binary()))
+def token_table(tokens: Mapping[int, bytes]) -> tuple[Bytes, Hashes, Positions, Hashes]:
+    """Tokens by their bytes, hashed."""
+    numbers = np.array([*tokens], np.int64)
+    rows = view(pa.array(tokens.values(), pa.binary()))
     pieces = pieces_within(rows)
-    slots = np.zeros(1 << max(4, int(2 * len(numbers)).bit_length()), np.uint64)
+    slots = np.zeros(2 << len(tokens).bit_length() if tokens else 0, np.uint64)
     enter_tokens(pieces, slots)
     return rows.data, pieces, numbers, slots

@@ -10,13 +10,11 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import pyarrow as pa
 from numpy.typing import NDArray
 
-from curate.column import view
 from curate.errors import ModelError, RecipeError
-from tokenizer.bpe import empty_tables, recovered, scratch_space
-from tokenizer.pretokenize import PATTERNS, pieces_within, splitter
+from tokenizer.bpe import recovered_merges
+from tokenizer.pretokenize import PATTERNS, splitter
 from tokenizer.reference import BYTES
 
 Merges = NDArray[np.int32]
@@ -304,9 +302,7 @@ def from_ranks(path: Path, pattern: str, special_tokens: dict[str, int]) -> Voca
     for spelled, place in ranks.items():
         tokens[place] = spelled
     numbers = np.array([i for i, spelled in enumerate(tokens) if spelled], np.int64)
-    rows = view(pa.array([spelled for spelled in tokens if spelled], pa.binary()))
-    tables = (empty_tables(len(numbers)), scratch_space())
-    merges = recovered(rows.data, pieces_within(rows), numbers, letters_of(tokens), tables)
+    merges = recovered_merges([token for token in tokens if token], numbers, letters_of(tokens))
     return Vocabulary(tuple(tokens), merges, pattern, special_tokens, whole=True)
 
 
