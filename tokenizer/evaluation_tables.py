@@ -60,8 +60,9 @@ def headline(said: dict[str, Any]) -> Text:
     """What was judged on."""
     documents, languages = said["documents"], said["languages"]
     size, words = (sum(one[name] for one in languages) for name in ("bytes", "words"))
+    held_out = " held out" if said["criterion"] else ""
     text = Text(
-        f"{documents['judged']:,} documents, {len(languages)} languages, {size:,} bytes, "
+        f"{documents['judged']:,} documents{held_out}, {len(languages)} languages, {size:,} bytes, "
         f"{words:,} words"
     )
     for name, label in (("without_text", "without text"), ("not_utf8", "not UTF-8")):
@@ -97,14 +98,14 @@ def summary(judged: list[dict[str, Any]]) -> Table:
         values = [one["all"].get(key, one.get(key)) for one in judged]
         if any(value is not None for value in values):
             table.add_row(label, *(NONE if v is None else written(v) for v in values))
-    table.add_row("gives the text back", *(gives_back(one["all"]) for one in judged))
+    table.add_row("documents given back", *(gives_back(one["all"]) for one in judged))
     return table
 
 
 def gives_back(measures: dict[str, Any]) -> Text:
-    """Whether decoding is exact, or how often it is not."""
+    """How many documents decoding does not give back."""
     changed = measures["changed_documents"]
-    return Text("yes") if not changed else Text(f"{changed:,} not", "magenta")
+    return Text("all") if not changed else Text(f"but {short(changed)}", "magenta")
 
 
 def first_number(language: dict[str, Any], measures: dict[str, Any]) -> str:

@@ -9,7 +9,7 @@ from curate.report.charts import WIDTH, Axis, short
 from curate.report.page import rendered, shown
 
 # In units of an SVG's view box.
-WHOLE, LABELS, GAP, ROW = 880.0, 132.0, 36.0, 17.0
+WHOLE, LABELS, GAP, ROW = 880.0, 132.0, 36.0, 20.0
 RANKS_HEIGHT = 260.0
 BARS_WIDTH, BARS_HEIGHT = 440.0, 120.0
 LONGEST = 20  # bytes; longer tokens share a bar
@@ -17,11 +17,11 @@ TOKEN_LETTERS = 40  # of a token are shown
 STYLES = 6  # colours and shapes; more tokenizers begin again
 
 SHAPES: list[Callable[[float, float], str]] = [
-    lambda x, y: f"M{x - 4:.1f} {y:.1f}a4 4 0 1 0 8 0a4 4 0 1 0 -8 0z",
-    lambda x, y: f"M{x - 3.5:.1f} {y - 3.5:.1f}h7v7h-7z",
-    lambda x, y: f"M{x:.1f} {y - 5:.1f}l5 5l-5 5l-5 -5z",
-    lambda x, y: f"M{x:.1f} {y - 4.5:.1f}l4.5 8h-9z",
-    lambda x, y: f"M{x:.1f} {y + 4.5:.1f}l4.5 -8h-9z",
+    lambda x, y: f"M{x - 3.5:.1f} {y:.1f}a3.5 3.5 0 1 0 7 0a3.5 3.5 0 1 0 -7 0z",
+    lambda x, y: f"M{x - 3:.1f} {y - 3:.1f}h6v6h-6z",
+    lambda x, y: f"M{x:.1f} {y - 4.2:.1f}l4.2 4.2l-4.2 4.2l-4.2 -4.2z",
+    lambda x, y: f"M{x:.1f} {y - 4:.1f}l4 7h-8z",
+    lambda x, y: f"M{x:.1f} {y + 4:.1f}l4 -7h-8z",
     lambda x, y: f"M{x - 1.5:.1f} {y - 4.5:.1f}h3v3h3v3h-3v3h-3v-3h-3v-3h3z",
 ]
 
@@ -120,8 +120,13 @@ def panel(
             for one, value in values
         )
         hits.append({"y": ROW * i, "title": f"{shown(name)}, {label}: {numbers}"})
+        # Aside of each other, or equal tokenizers would hide one another.
+        step = min(3.0, 9.0 / len(row))
         marks += [
-            {"style": at % STYLES, "path": SHAPES[at % STYLES](x(value), y)}
+            {
+                "style": at % STYLES,
+                "path": SHAPES[at % STYLES](x(value), y + step * (at - (len(row) - 1) / 2)),
+            }
             for at, value in reversed(list(enumerate(row)))
             if value is not None
         ]
