@@ -79,7 +79,7 @@ class Facts:
 
     def take(self) -> tuple[pa.Array, Words]:
         """Count the texts that wait, and give them away."""
-        texts = pa.concat_arrays(self.waiting)
+        texts = pa.concat_arrays([pa.array([], pa.string()), *self.waiting])
         words = words_of(texts)
         self.documents += len(texts)
         self.size += self.waiting_bytes
