@@ -26,7 +26,7 @@ SPACELESS = (
     r"\p{Tai_Le}\p{New_Tai_Lue}\p{Tai_Tham}\p{Javanese}\p{Balinese}\p{Yi}]"
 )
 # Texts of a language wait until they are so many bytes: a batch may hold one row of each of many.
-BLOCK_BYTES = 1 << 20
+BLOCK_BYTES = 1 << 18
 
 
 class Words(NamedTuple):
