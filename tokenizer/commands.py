@@ -10,10 +10,10 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from curate.errors import InputError
 from curate.progress import console, line, show
-from tokenizer import fertility, train, vocabulary
+from tokenizer import evaluate_commands, train, vocabulary
 from tokenizer.encode import Encoder
+from tokenizer.inputs import files_of
 
 app = typer.Typer(
     no_args_is_help=True,
@@ -62,24 +62,5 @@ def encode(tokenizer: Tokenizer, text: Annotated[str, typer.Argument()]) -> None
     show(table)
 
 
-@app.command(epilog="Example:  curate tokenizer evaluate tok --input 'out/documents/*.parquet'")
-def evaluate(tokenizer: Tokenizer, inputs: Inputs) -> None:
-    """Measure bytes per token and tokens per word, for each language where it is known."""
-    show(fertility.report(vocabulary.load(tokenizer), files_of(inputs)))
-
-
-def files_of(patterns: list[str]) -> list[Path]:
-    """The files that paths, folders and globs name, sorted."""
-    files: set[Path] = set()
-    for pattern in patterns:
-        path = Path(pattern)
-        if path.is_dir():
-            found = [one for one in path.rglob("*") if one.is_file()]
-        elif path.is_file():
-            found = [path]
-        else:
-            found = list(Path(path.anchor or ".").glob(str(path.relative_to(path.anchor))))
-        if not found:
-            raise InputError(f"{pattern}: matches no file; write a path, a folder or a glob")
-        files.update(found)
-    return sorted(files)
+app.command(name="evaluate", epilog=evaluate_commands.EVALUATE)(evaluate_commands.evaluate)
+app.command(name="criterion", epilog=evaluate_commands.CRITERION)(evaluate_commands.criterion)
