@@ -16,6 +16,7 @@ from typing import Any, NamedTuple, TypeVar, cast
 
 import numba
 import numpy as np
+from llvmlite import ir
 from numba import types
 from numba.core import cgutils, errors
 from numba.core.caching import UserProvidedCacheLocator
@@ -183,7 +184,7 @@ def _prefetch(_context: Any, array: Any, place: Any) -> Any:
         made = context.make_array(signature.args[0])(context, builder, arguments[0])
         address = builder.bitcast(builder.gep(made.data, [arguments[1]]), cgutils.voidptr_t)
         words = [cgutils.int32_t] * 3
-        kind = cgutils.ir.FunctionType(cgutils.ir.VoidType(), [cgutils.voidptr_t, *words])
+        kind = ir.FunctionType(ir.VoidType(), [cgutils.voidptr_t, *words])
         function = cgutils.get_or_insert_function(builder.module, kind, "llvm.prefetch.p0")
         # To be read, kept as near as can be, data.
         builder.call(function, [address, *(cgutils.int32_t(word) for word in (0, 3, 1))])
