@@ -36,7 +36,7 @@ MOST_TOKENS = (1 << 20) - 256
 AHEAD = 64  # pieces whose slots are asked for before they are needed
 KEPT_BYTES = 64  # longer pieces are not kept in the cache
 KEPT_TOKENS = 16  # nor are pieces of more tokens
-SHORT = 48  # bytes of a piece up to which looking for the best pair beats keeping a heap
+SHORT = 255  # bytes of a piece up to which looking for the best pair beats keeping a heap
 
 
 @borrowing
@@ -186,7 +186,7 @@ def best_of(values: Any, count: Any) -> Any:
 def value_of(merges: Any, symbols: Any, left: Any, right: Any) -> Any:
     """Rank of the pair at these places above the left place, as one number, or NONE."""
     rank = rank_of(merges, symbols[left], symbols[right])
-    return rank << np.uint32(6) | np.uint32(left) if rank != NONE else NONE
+    return rank << np.uint32(8) | np.uint32(left) if rank != NONE else NONE
 
 
 @borrowing
@@ -202,10 +202,10 @@ def merge_short(text: Any, merges: Any, out: Any, span: Any) -> Any:
     padded = np.uint64(count + 7) & ~np.uint64(7)
     best = best_of(values, padded)
     while best != NONE:
-        left = np.uint64(best & np.uint32(63))
+        left = np.uint64(best & np.uint32(0xFF))
         right = np.uint64(behind[left])
         after = np.uint64(behind[right])
-        symbols[left] = made_by(merges, best >> np.uint32(6))
+        symbols[left] = made_by(merges, best >> np.uint32(8))
         values[right] = NONE
         behind[left] = after
         values[left] = NONE
@@ -237,7 +237,7 @@ def start_short(text: Any, byte_pairs: Any, span: Any, scratch: Any) -> None:
     for k in range(count - np.uint64(1)):
         two = np.uint64(text[begin + k]) << np.uint64(8) | np.uint64(text[begin + k + np.uint64(1)])
         rank = byte_pairs[two]
-        values[k] = rank << np.uint32(6) | np.uint32(k) if rank != NONE else NONE
+        values[k] = rank << np.uint32(8) | np.uint32(k) if rank != NONE else NONE
     for k in range(count - np.uint64(1), count + np.uint64(7)):
         values[k] = NONE
 
@@ -519,6 +519,6 @@ def scratch_space() -> Tables:
     return (
         np.empty(SHORT + 8, np.uint32),
         np.empty(SHORT, np.uint32),
-        np.empty(SHORT, np.uint8),
-        np.empty(SHORT, np.uint8),
+        np.empty(SHORT, np.uint16),
+        np.empty(SHORT, np.uint16),
     )
