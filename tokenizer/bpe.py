@@ -328,11 +328,11 @@ def encode_block(rows: Any, pieces: Any, model: Any, cache: Any, state: Any) -> 
 
 @helper
 def recovered(text: Any, pieces: Any, numbers: Any, letters: Any, table: Any) -> Any:
-    """The merges that make tokens of a rank file, from the tokens in the order of their ranks.
+    """The merges that make tokens of a rank file, from the tokens in the order of their lengths.
 
-    tiktoken merges whatever pair spells a token. No other pair than the two parts that lower ranks
-    leave of the token can ever come up for it: by then all lower ranks are merged, and within the
-    token that leads to these two.
+    tiktoken merges whatever pair spells a token. No other pair than the two parts that shorter
+    tokens leave of it can ever come up for it: what is merged within a token is shorter, and merged
+    in the order of ranks whatever stands around, so that it always leads to these two.
     """
     tags, entries = table
     merges = np.empty((len(pieces), 3), np.int32)
@@ -349,6 +349,6 @@ def recovered(text: Any, pieces: Any, numbers: Any, letters: Any, table: Any) ->
         if count == 2:
             merge = (np.int64(out[0]), np.int64(out[1]), numbers[k])
             merges[made] = merge
-            enter_merge(tags, entries, merge, made)
+            enter_merge(tags, entries, merge, numbers[k])
             made += 1
     return merges[:made]

@@ -1,15 +1,18 @@
 """From text to tokens and back, a batch of Arrow rows at a time."""
 
+from collections.abc import Iterable
+
 import numpy as np
 import pyarrow as pa
-import pyarrow.compute as pc
 from numpy.typing import NDArray
 
-from curate.column import Bytes, Hashes, Positions, view
+from curate.column import Bytes, Hashes, Positions, View, view
 from curate.errors import ModelError
 from tokenizer.bpe import KEPT_BYTES, SHORT, encode_block, enter_tokens
 from tokenizer.pretokenize import lengths_of, pieces_of, pieces_within, splitter
-from tokenizer.vocabulary import Vocabulary, letters_of, merge_table
+from tokenizer.special import Preparation, joined
+from tokenizer.tables import letters_of, merge_table
+from tokenizer.vocabulary import Vocabulary
 
 Tokens = NDArray[np.uint32]
 
@@ -36,15 +39,22 @@ class Encoder:
         spelled_all = vocabulary.spelled
         self.spelling = np.frombuffer(b"".join(spelled_all), np.uint8)
         self.starts = np.cumsum([0, *map(len, spelled_all)])
+        self.preparations: dict[frozenset[str], Preparation] = {}
 
-    def encode(self, texts: pa.Array) -> tuple[Tokens, Positions]:
+    def encode(self, texts: pa.Array, specials: Iterable[str] = ()) -> tuple[Tokens, Positions]:
         """The tokens of all rows, and where each row's begin and the last one's end.
 
-        Names of special tokens in the text are text.
+        Names of special tokens in the text are text, but for those named in `specials`.
         """
-        if self.vocabulary.normalization:
-            texts = pc.utf8_normalize(texts.cast(pa.string()), form=self.vocabulary.normalization)
-        rows = view(texts)
+        wanted = frozenset(specials)
+        if wanted not in self.preparations:
+            self.preparations[wanted] = self.vocabulary.preparation(wanted)
+        parts, items = self.preparations[wanted](texts)
+        tokens, ends = self.encode_rows(view(parts))
+        return joined(tokens, ends, items, len(texts)) if items else (tokens, ends)
+
+    def encode_rows(self, rows: View) -> tuple[Tokens, Positions]:
+        """The same for texts in which there is nothing to look for."""
         count = len(rows.offsets) - 1
         ends = np.zeros(count + 1, np.int64)
         values = np.empty(SHORT, np.uint64)

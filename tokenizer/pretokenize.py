@@ -14,7 +14,8 @@ import numpy as np
 from curate.column import Hashes, Offsets, Positions, View
 from curate.errors import RecipeError
 from curate.kernel import helper
-from tokenizer.automaton import CUT, SEEN, Automaton, automaton
+from tokenizer.automaton import CUT, SEEN, Automaton, NotUnderstoodError, automaton
+from tokenizer.own_pattern import OwnPattern, own_pattern
 
 _CL100K = (
     r"(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}{1,3}"
@@ -23,7 +24,8 @@ _CL100K = (
 
 # A name, the text of one's own, or several, of which each cuts the pieces of the one before.
 Pattern = str | tuple[str, ...]
-Splitter = tuple[Automaton, ...]
+Machine = Automaton | OwnPattern
+Splitter = tuple[Machine, ...]
 
 # Text between two matches is a piece too (BLOOM's, digit and digit3 leave some).
 PATTERNS = {
@@ -63,7 +65,15 @@ def splitter(pattern: Pattern) -> Splitter:
         near = difflib.get_close_matches(pattern, PATTERNS, 1, 0)[0]
         known = ", ".join(PATTERNS)
         raise RecipeError(f"no pattern {pattern!r}; did you mean {near}? There are: {known}.")
-    return (automaton(pattern),)
+    try:
+        return (automaton(pattern),)
+    except NotUnderstoodError as error:
+        return (own_pattern(pattern, str(error)),)
+
+
+def slow_parts(pattern: Pattern) -> list[str]:
+    """What in these patterns leaves the cutting to `regex`, some 50 times slower; empty if none."""
+    return [machine.reason for machine in splitter(pattern) if isinstance(machine, OwnPattern)]
 
 
 @helper
@@ -229,8 +239,11 @@ def pieces_of(rows: View, machines: Splitter) -> Iterator[Hashes]:
         yield pieces[: len(ends)]
 
 
-def ends_of(rows: View, machine: Automaton) -> Iterator[Offsets]:
+def ends_of(rows: View, machine: Machine) -> Iterator[Offsets]:
     """Where the pieces of all rows end, block by block; the array is used again for the next."""
+    if isinstance(machine, OwnPattern):
+        yield from machine.ends(rows)
+        return
     ends = np.empty(BLOCK, np.int32)
     row, position = 0, int(rows.offsets[0])
     while row < len(rows.offsets) - 1:
