@@ -200,7 +200,7 @@ def read(path: Path, pattern: Pattern, special_tokens: dict[str, int] | None) ->
     merges = gpt2_files.merges_beside(path)
     if merges is None:
         raise ModelError(
-            f"{path}: no tokenizer.json, no JSON of tiktoken's, and no merges.txt lies beside it as "
-            "beside GPT-2's vocab.json"
+            f"{path}: no tokenizer.json, no JSON of tiktoken's, and no vocab.json with a merges.txt "
+            "beside it"
         )
     return {**gpt2_files.read(path, said, merges), "pattern": pattern or "gpt2"}
