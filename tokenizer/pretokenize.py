@@ -17,7 +17,7 @@ from curate.kernel import helper
 from tokenizer.automaton import CUT, SEEN, Automaton, NotUnderstoodError, automaton
 from tokenizer.own_pattern import OwnPattern, own_pattern
 
-_CL100K = (
+_LLAMA3 = (
     r"(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}{1,3}"
     r"| ?[^\s\p{L}\p{N}]+[\r\n]*|\s*[\r\n]+|\s+(?!\S)|\s+"
 )
@@ -30,9 +30,10 @@ Splitter = tuple[Machine, ...]
 # Text between two matches is a piece too (BLOOM's, digit and digit3 leave some).
 PATTERNS = {
     "gpt2": r"'s|'t|'re|'ve|'m|'ll|'d| ?\p{L}+| ?\p{N}+| ?[^\s\p{L}\p{N}]+|\s+(?!\S)|\s+",
-    "cl100k": _CL100K,
-    "llama3": _CL100K,
-    "qwen2": _CL100K.replace("{1,3}", ""),
+    # White space that ends a text is one piece, as tiktoken 0.14 has it: `\s++$` comes first there.
+    "cl100k": _LLAMA3.replace(r"|\s*[\r\n]", r"|\s+(?![\s\S])|\s*[\r\n]"),
+    "llama3": _LLAMA3,
+    "qwen2": _LLAMA3.replace("{1,3}", ""),
     "o200k": (
         r"[^\r\n\p{L}\p{N}]?[\p{Lu}\p{Lt}\p{Lm}\p{Lo}\p{M}]*[\p{Ll}\p{Lm}\p{Lo}\p{M}]+"
         r"(?i:'s|'t|'re|'ve|'m|'ll|'d)?"
