@@ -11,6 +11,7 @@ from curate.errors import CurateError, ModelError
 from tokenizer.automaton import Automaton, covers
 from tokenizer.dialect import peculiar, portable
 from tokenizer.letters import (
+    BYTE_OF,
     Fields,
     byte_level,
     letters,
@@ -102,12 +103,11 @@ def added_tokens(
 
 def refuse_hidden(path: Path, names: list[str], pattern: Pattern) -> None:
     """Refuse names in the vocabulary that text alone could spell, as no merges are needed."""
-    rows = view(pa.array(names, pa.string()))
-    pieces = sum(len(block) for block in pieces_of(rows, splitter(pattern))) if names else 0
-    if pieces < 2 * len(names):
-        for name in names:
-            one = view(pa.array([name]))
-            if sum(len(block) for block in pieces_of(one, splitter(pattern))) == 1:
+    machines = splitter(pattern)
+    for name in names:
+        if all(letter in BYTE_OF for letter in name):
+            spelled = pa.array([bytes(BYTE_OF[letter] for letter in name)], pa.binary())
+            if sum(len(block) for block in pieces_of(view(spelled), machines)) == 1:
                 raise refuse(path, f"ignore_merges with the special token {name!r}, one piece,")
 
 
@@ -182,6 +182,16 @@ def text_of(path: Path, said: dict[str, Any]) -> str:
     if differing := peculiar(text):
         raise refuse(path, f"{differing[0][1]!r} in a pattern, which libraries read differently,")
     return text
+
+
+def refuse_what_it_lacks(path: Path, vocabulary: "Vocabulary") -> None:
+    """Refuse a vocabulary that `tokenizers` would not open, or not encode with in the same way."""
+    patterns = vocabulary.pattern
+    for pattern in (patterns,) if isinstance(patterns, str) else patterns:
+        if differing := peculiar(portable(PATTERNS.get(pattern, pattern))):
+            raise refuse(path, f"{differing[0][1]!r} in a pattern, which libraries read otherwise,")
+    if vocabulary.whole:
+        refuse_hidden(path, list(vocabulary.names), patterns)
 
 
 def split_as_json(pattern: str) -> dict[str, Any]:

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from curate.column import view
 from curate.errors import CurateError, ModelError
+from tokenizer.automaton import Automaton, covers
 from tokenizer.bpe import recovered
 from tokenizer.dialect import from_tiktoken, portable
 from tokenizer.letters import MOST_TOKENS, Fields, numbered, refuse, want
@@ -155,11 +156,17 @@ def merges_of(tokens: list[bytes] | tuple[bytes, ...]) -> NDArray[np.int32]:
     return np.ascontiguousarray(merges[np.argsort(merges[:, 2])])
 
 
+def leaves_out(pattern: str) -> bool:
+    """Whether text may stand between two matches, which tiktoken would drop."""
+    return any(isinstance(one, Automaton) and not covers(one) for one in splitter(pattern))
+
+
 def refuse_what_ranks_lack(path: Path, vocabulary: "Vocabulary") -> None:
     """Refuse a vocabulary that tiktoken would not encode with in the same way."""
     patterns = vocabulary.pattern
     for lacks, what in (
-        (not isinstance(patterns, str), "several patterns, one after another"),
+        (not isinstance(patterns, str), "several patterns, one after another,"),
+        (isinstance(patterns, str) and leaves_out(patterns), "a pattern that leaves out text"),
         (vocabulary.normalization, f"normalisation ({vocabulary.normalization})"),
         (vocabulary.prefix_space, "a space before every text"),
         (vocabulary.always, "tokens that are found in any text"),

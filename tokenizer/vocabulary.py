@@ -109,7 +109,7 @@ class Vocabulary:
 
     def save(self, folder: Path) -> None:
         """Write `tokenizer.json`, and ranks where tiktoken would encode alike."""
-        export(self, folder, "tokenizer.json")
+        write(folder, json_files(self, folder))
         try:
             export(self, folder, "tiktoken")
         except ModelError:
@@ -119,11 +119,16 @@ class Vocabulary:
 
 def export(vocabulary: Vocabulary, folder: Path, format_: str) -> list[Path]:
     """Write a vocabulary in one of FORMATS, same bytes for same ones, or refuse it."""
-    files = {
-        "tokenizer.json": json_files,
-        "tiktoken": tiktoken_files,
-        "gpt2": gpt2_pair,
-    }[format_](vocabulary, folder)
+    writers = dict(zip(FORMATS, (json_files, tiktoken_files, gpt2_pair), strict=True))
+    if format_ not in writers:
+        raise ModelError(f"no format {format_!r} for tokenizers; there are: {', '.join(FORMATS)}")
+    if format_ == "tokenizer.json":
+        hugging_face.refuse_what_it_lacks(folder, vocabulary)
+    return write(folder, writers[format_](vocabulary, folder))
+
+
+def write(folder: Path, files: dict[str, bytes]) -> list[Path]:
+    """Put files into a folder."""
     folder.mkdir(parents=True, exist_ok=True)
     for name, content in files.items():
         publish(folder / name, content)
@@ -200,7 +205,7 @@ def read(path: Path, pattern: Pattern, special_tokens: dict[str, int] | None) ->
     merges = gpt2_files.merges_beside(path)
     if merges is None:
         raise ModelError(
-            f"{path}: no tokenizer.json, no JSON of tiktoken's, and no vocab.json with a merges.txt "
+            f"{path}: no tokenizer.json, no JSON of tiktoken's, and no vocab.json with merges.txt "
             "beside it"
         )
     return {**gpt2_files.read(path, said, merges), "pattern": pattern or "gpt2"}
