@@ -191,7 +191,7 @@ def refuse_what_it_lacks(path: Path, vocabulary: "Vocabulary") -> None:
         if differing := peculiar(portable(PATTERNS.get(pattern, pattern))):
             raise refuse(path, f"{differing[0][1]!r} in a pattern, which libraries read otherwise,")
     if vocabulary.whole:
-        refuse_hidden(path, list(vocabulary.names), patterns)
+        refuse_hidden(path, list(names_within(vocabulary)), patterns)
 
 
 def split_as_json(pattern: str) -> dict[str, Any]:
@@ -199,6 +199,18 @@ def split_as_json(pattern: str) -> dict[str, Any]:
     text = portable(PATTERNS.get(pattern, pattern))
     said = {OURS: PATTERNS.get(pattern, pattern)} if peculiar(text) else {"Regex": text}
     return {"type": "Split", "pattern": said, "behavior": "Isolated", "invert": False}
+
+
+def names_within(vocabulary: "Vocabulary") -> dict[str, int]:
+    """Names that stand in the vocabulary too: `tokenizers` gives others the first free numbers."""
+    if not vocabulary.whole:
+        return vocabulary.names
+    # Where no merges are needed, a piece spelled like a name in the vocabulary would be that token.
+    names = sorted(vocabulary.names.items(), key=lambda item: item[1])
+    ordinary = sum(map(bool, vocabulary.tokens))
+    while names and names[-1][1] == ordinary + len(names) - 1:
+        names.pop()
+    return dict(names)
 
 
 def as_json(vocabulary: "Vocabulary") -> dict[str, Any]:
@@ -250,8 +262,7 @@ def as_json(vocabulary: "Vocabulary") -> dict[str, Any]:
             "ignore_merges": vocabulary.whole,
             "vocab": {
                 **{letters(token): i for i, token in enumerate(tokens) if token},
-                # Here too: `tokenizers` would give them the first free numbers.
-                **names,
+                **names_within(vocabulary),
             },
             "merges": [
                 [letters(tokens[left]), letters(tokens[right])]

@@ -1,23 +1,34 @@
+import os
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 
 from tests.tokenizer.test_vocabulary import trained
+
+ROOT = Path(__file__).resolve().parents[2]
 
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory):
     folder = tmp_path_factory.mktemp("commands")
     trained().save(folder / "tok")
-    trained(r"(?<=\s)\S+|\s").save(folder / "slow")
+    trained(r"(?<=\s)[a-z]+|\s|[<>|]").save(folder / "slow")
     (folder / "page.txt").write_bytes(b"the cat\xff<|endoftext|>\n")
     return folder
 
 
 def curate(folder, *words, stdin=b""):
     command = [sys.executable, "-m", "curate", "tokenizer", *words]
-    done = subprocess.run(command, cwd=folder, input=stdin, capture_output=True, timeout=600)
+    done = subprocess.run(
+        command,
+        cwd=folder,
+        env={**os.environ, "PYTHONPATH": str(ROOT)},
+        input=stdin,
+        capture_output=True,
+        timeout=600,
+    )
     return done.returncode, done.stdout, done.stderr.decode()
 
 
