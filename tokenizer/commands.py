@@ -134,7 +134,7 @@ def opened(path: Path, pattern: str = "") -> vocabulary.Vocabulary:
     """A tokenizer; what makes its pattern slow is said."""
     found = vocabulary.load(path, pattern)
     for reason in slow_parts(found.pattern):
-        tell(f"text is split some 50 times slower, by the regex package: {reason}")
+        tell(f"text is split 150 times slower, by the regex package: {reason}")
     return found
 
 
