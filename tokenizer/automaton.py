@@ -4,8 +4,9 @@ The pattern becomes a program (as for a Pike machine: threads in order of prefer
 a deterministic automaton over classes of characters. What `regex` finds by trying alternatives in
 turn, the automaton finds in one pass: preference decides which thread outlives which.
 
-Understood: alternatives, groups, `(?i:...)`, character sets, `? * + {m,n}` and, as a look ahead,
-`(?!S)` for one set S. All published splitting patterns are made of these.
+Understood: alternatives, groups, `(?i:...)`, character sets, `? * + {m,n}`, these possessive on one
+set S (`S++`), and as a look ahead `(?!S)` and `(?=S)`. All published splitting patterns are made of
+these; others are cut by `regex`, see own_pattern.py.
 """
 
 from dataclasses import dataclass, field
@@ -33,11 +34,15 @@ MOST_PAIRS = 1 << 22
 CHARACTER_SET = regex.compile(
     r"(?P<set>\[(?:\\.|[^\[\]\\]|(?&set))*+\])|\\[pP]\{\^?\w+\}|\\[sSdDwWrnt]|\\\W|[^\\]"
 )
-CHARACTER, REFUSE, FORK, JUMP, MATCH = range(5)
+CHARACTER, REFUSE, REQUIRE, FORK, JUMP, MATCH = range(6)
+
+
+class NotUnderstoodError(RecipeError):
+    """A pattern that may be a good one, but no automaton follows it."""
 
 
 class Step(NamedTuple):
-    """One instruction: take a character of a set, refuse one ahead, fork, jump, or match."""
+    """Take a character of a set, refuse or require one ahead, fork, jump, or match."""
 
     kind: int
     first: int = 0  # the set, or where to go
@@ -71,11 +76,9 @@ class Program:
     steps: list[Step] = field(default_factory=list)
     sets: dict[str, int] = field(default_factory=dict)
 
-    def refuse(self, what: str) -> RecipeError:
+    def refuse(self, what: str) -> "NotUnderstoodError":
         """The error that says where the pattern is not understood."""
-        return RecipeError(
-            f"pattern {self.text!r}: {what} at {self.at}; see tokenizer/automaton.py"
-        )
+        return NotUnderstoodError(f"{what} at character {self.at} of pattern {self.text!r}")
 
     def take(self, mark: str) -> bool:
         """Step over this text if it comes next."""
@@ -106,13 +109,17 @@ class Program:
             begin = len(self.steps)
             self.atom(fold)
             low, high = self.count()
-            if (low, high) != (1, 1):
+            if self.take("+"):
+                self.repeat_possessively(begin, low, high)
+            elif (low, high) != (1, 1):
                 self.repeat(begin, low, high)
 
     def atom(self, fold: bool) -> None:
         """Compile a group, a look ahead or a character set."""
         if self.take("(?!"):
             self.steps.append(Step(REFUSE, self.character_set(fold)))
+        elif self.take("(?="):
+            self.steps.append(Step(REQUIRE, self.character_set(fold)))
         elif self.take("(?i:"):
             self.alternatives(True)
         elif self.take("(?:") or (self.text[self.at] == "(" and self.take("(")):
@@ -149,8 +156,8 @@ class Program:
         else:
             if not one:
                 return low, high
-        if self.at < len(self.text) and self.text[self.at] in "?+*{":
-            raise self.refuse("a lazy, possessive or doubled repetition")
+        if self.at < len(self.text) and self.text[self.at] in "?*{":
+            raise self.refuse("a lazy or doubled repetition")
         return low, high
 
     def repeat(self, begin: int, low: int, high: int) -> None:
@@ -168,6 +175,26 @@ class Program:
             fork = len(self.steps)
             self.steps.append(Step(FORK, fork + 1, fork + left * (len(body) + 1)))
             self.append(body, begin)
+
+    def repeat_possessively(self, begin: int, low: int, high: int) -> None:
+        """Write a set so that it is taken as often as it may stand, and never given back."""
+        body = self.steps[begin:]
+        if len(body) != 1 or body[0].kind != CHARACTER:
+            raise self.refuse("a possessive repetition of more than one character")
+        if high == 0:
+            self.repeat(begin, low, high)
+            self.steps.append(Step(REFUSE, body[0].first))
+            return
+        # S{0,2}+ is (?:S(?:S|(?!S))|(?!S)): where the set is refused, it may be left out.
+        del self.steps[begin:]
+        self.steps += body * low
+        ends = begin + low + 4 * (high - low)
+        for _ in range(high - low):
+            fork = len(self.steps)
+            self.steps.append(Step(FORK, fork + 3, fork + 1))
+            self.steps.append(Step(REFUSE, body[0].first))
+            self.steps.append(Step(JUMP, ends))
+            self.steps += body
 
     def append(self, body: list[Step], begin: int) -> None:
         """Write a copy of these instructions here, their targets moved along."""
@@ -200,22 +227,31 @@ def advance(steps: list[Step], threads: Threads, held: NDArray[np.bool_]) -> tup
             return tuple(behind), True
         if step.kind == CHARACTER and held[step.first] and at + 1 not in behind:
             behind.append(at + 1)
-        if step.kind == REFUSE and not held[step.first]:
+        if step.kind in (REFUSE, REQUIRE) and held[step.first] == (step.kind == REQUIRE):
             stack.append(at + 1)
         if step.kind in (JUMP, FORK):
             stack.extend((step.second, step.first) if step.kind == FORK else (step.first,))
     return tuple(behind), False
 
 
-@cache
-def automaton(pattern: str) -> Automaton:
-    """The automaton of a pattern; it is built once in a process, in 0.1 to 0.4 s."""
+def compiled(pattern: str) -> Program:
+    """The instructions of a pattern."""
     program = Program(pattern)
     program.alternatives(False)
     if program.at < len(pattern):
         raise program.refuse("a closing parenthesis too many")
     program.steps.append(Step(MATCH))
-    classes, held = unicode_classes(tuple(program.sets))
+    return program
+
+
+@cache
+def automaton(pattern: str) -> Automaton:
+    """The automaton of a pattern; it is built once in a process, in 0.1 to 0.4 s."""
+    program = compiled(pattern)
+    try:
+        classes, held = unicode_classes(tuple(program.sets))
+    except regex.error as error:
+        raise NotUnderstoodError(f"{error} in pattern {pattern!r}") from error
     # One more class, held by no set: the end of the text.
     held = np.hstack([held, np.zeros((len(held), 1), np.bool_)])
     begin: Threads = (0,)
@@ -227,7 +263,7 @@ def automaton(pattern: str) -> Automaton:
     waiting = [begin]
     while waiting:
         if len(rows) > MOST_ROWS:
-            raise RecipeError(f"pattern {pattern!r} needs more than {MOST_ROWS} states")
+            raise NotUnderstoodError(f"more than {MOST_ROWS} states of pattern {pattern!r}")
         threads = waiting.pop(0)
         row: list[int] = []
         for kind in range(width):
@@ -288,3 +324,10 @@ def assembled(classes: Bytes, entries: Entries, start: int, ranks: Positions) ->
         frozen(pairs.astype(np.uint32).reshape(-1)),
         still,
     )
+
+
+def covers(machine: Automaton) -> bool:
+    """Whether a match begins at every character, so that no text stands between two matches."""
+    rows = machine.table.reshape(-1, machine.width)
+    behind = rows[machine.start, :-1] >> 2
+    return bool(behind.all() and np.all(rows[behind] & (CUT | SEEN)))

@@ -7,6 +7,7 @@ is merged: short pieces by looking for the best pair again and again, long ones 
 a megabyte of one letter costs little more than a megabyte of words.
 """
 
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -28,10 +29,9 @@ NONE = np.uint32(0xFFFFFFFF)
 HALF = np.uint64(32)
 LOWER_HALF = np.uint64(0xFFFFFFFF)
 
-# A merge in one number: left and right token, 20 bits each, and rank.
+# A merge in one number: left and right symbol, 20 bits each, and rank: so there may be a million.
 RIGHT, PAIR, RANK = np.uint64(20), np.uint64(24), np.uint64((1 << 24) - 1)
 NO_ENTRY = np.uint64(0xFFFFFFFFFFFFFFFF)
-MOST_TOKENS = (1 << 20) - 256
 
 AHEAD = 64  # pieces whose slots are asked for before they are needed
 KEPT_BYTES = 64  # longer pieces are not kept in the cache
@@ -115,6 +115,15 @@ def empty_tables(numbers: NDArray[np.uint32], again: NDArray[np.uint32]) -> Tabl
         numbers,
         again,
     )
+
+
+def letters_of(tokens: Sequence[bytes]) -> Merges:
+    """The token of each byte."""
+    letters = np.zeros(256, np.int32)
+    for token, spelled in enumerate(tokens):
+        if len(spelled) == 1:
+            letters[spelled[0]] = token
+    return letters
 
 
 def merge_tables(merges: Merges, letters: Merges) -> Tables:
@@ -476,11 +485,12 @@ def encode_block(rows: Any, place: Any, ends: Any, model: Any, work: Any) -> tup
 
 @helper
 def recovered(text: Any, pieces: Any, numbers: Any, symbols: Any, tables: Any) -> Any:
-    """The merges that make tokens of a rank file, from the tokens in the order of their ranks.
+    """The merges that make tokens of a rank file, from the tokens in the order of their lengths.
 
-    tiktoken merges whatever pair spells a token. No other pair than the two parts that lower ranks
-    leave of the token can ever come up for it: by then all lower ranks are merged, and within the
-    token that leads to these two. `symbols` has the symbol of each token, as far as it is known.
+    tiktoken merges whatever pair spells a token. No other pair than the two parts that shorter
+    tokens leave of it can ever come up for it: what is merged within a token is shorter, and merged
+    in the order of ranks whatever stands around, so that it always leads to these two. `symbols`
+    has the symbol of each token, as far as it is known.
     """
     merges, scratch = tables
     rows = np.empty((len(pieces), 3), np.int32)
@@ -495,20 +505,22 @@ def recovered(text: Any, pieces: Any, numbers: Any, symbols: Any, tables: Any) -
         else:
             count = merge_long(text, merges, out, (begin, length, np.int64(0)))
         if count == 2:
-            rows[made, 0], rows[made, 1], rows[made, 2] = out[0], out[1], numbers[k]
-            merges[2][256 + made] = numbers[k]
-            symbols[numbers[k]] = 256 + made
-            enter_merge(merges, symbols[out[0]], symbols[out[1]], np.int64(made))
+            rank = np.int64(numbers[k])
+            rows[made, 0], rows[made, 1], rows[made, 2] = out[0], out[1], rank
+            merges[2][256 + rank] = rank
+            symbols[rank] = 256 + rank
+            enter_merge(merges, symbols[out[0]], symbols[out[1]], rank)
             made += 1
     return rows[:made]
 
 
-def recovered_merges(spelled: list[bytes], numbers: Positions, letters: Merges) -> Merges:
-    """Rows of left, right and resulting token, from tokens by rank; see `recovered`."""
+def recovered_merges(spelled: Sequence[bytes], numbers: Positions, letters: Merges) -> Merges:
+    """Rows of left, right and resulting token, from tokens by length; see `recovered`."""
     rows = view(pa.array(spelled, pa.binary()))
-    symbols = np.full(int(numbers.max()) + 1, -1, np.int64)
+    most = int(numbers.max()) + 1
+    symbols = np.full(most, -1, np.int64)
     symbols[letters] = np.arange(256)
-    named = np.concatenate([letters, np.zeros(len(numbers), np.int32)]).astype(np.uint32)
+    named = np.concatenate([letters, np.zeros(most, np.int32)]).astype(np.uint32)
     tables = (empty_tables(named, named[:0]), scratch_space())
     merges: Merges = recovered(rows.data, pieces_within(rows), numbers, symbols, tables)
     return merges

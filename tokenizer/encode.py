@@ -4,7 +4,6 @@ from collections.abc import Iterable, Mapping
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.compute as pc
 from numpy.typing import NDArray
 
 from curate.column import Bytes, Hashes, Offsets, Positions, View, view
@@ -14,11 +13,13 @@ from tokenizer.bpe import (
     KEPT_TOKENS,
     encode_block,
     enter_tokens,
+    letters_of,
     merge_tables,
     scratch_space,
 )
 from tokenizer.pretokenize import ends_within, pieces_within, splitter
-from tokenizer.vocabulary import Vocabulary, letters_of
+from tokenizer.special import Preparation, joined
+from tokenizer.vocabulary import Vocabulary
 
 Tokens = NDArray[np.uint32]
 
@@ -37,21 +38,17 @@ class Encoder:
     def __init__(self, vocabulary: Vocabulary, slots: int = SLOTS) -> None:
         self.vocabulary = vocabulary
         self.machine = splitter(vocabulary.pattern)
-        # The slots, further tokens of pieces that have more than three, the bytes of long pieces.
-        # What no piece needs is not touched, and takes no memory.
-        self.cache = (
-            aligned(np.zeros(4 * slots + 8, np.uint64)),
-            np.zeros((slots, KEPT_TOKENS - 3), np.uint32),
-            np.zeros((slots, KEPT_BYTES), np.uint8),
-        )
         self.scratch = scratch_space()
         merges = merge_tables(vocabulary.merges, letters_of(vocabulary.tokens))
         self.model = (merges, token_table({}))
         if vocabulary.whole:
+            self.cache = empty_cache(2)
             self.model = (merges, token_table(self.unreachable()))
+        self.cache = empty_cache(slots)
         spelled_all = vocabulary.spelled
         self.spelling = np.frombuffer(b"".join(spelled_all), np.uint8)
         self.starts = np.cumsum([0, *map(len, spelled_all)])
+        self.preparations: dict[frozenset[str], Preparation] = {}
 
     def unreachable(self) -> dict[int, bytes]:
         """Tokens that merges do not make of their own bytes."""
@@ -65,15 +62,18 @@ class Encoder:
             i: token for (i, token), known in zip(tokens.items(), alone, strict=True) if not known
         }
 
-    def encode(self, texts: pa.Array) -> tuple[Tokens, Positions]:
+    def encode(self, texts: pa.Array, specials: Iterable[str] = ()) -> tuple[Tokens, Positions]:
         """The tokens of all rows, and where each row's begin and the last one's end.
 
-        Names of special tokens in the text are text.
+        Names of special tokens in the text are text, but for those named in `specials`.
         """
-        if self.vocabulary.normalization:
-            texts = pc.utf8_normalize(texts.cast(pa.string()), form=self.vocabulary.normalization)
-        rows = view(texts)
-        return self.merged(rows, ends_within(rows, self.machine))
+        wanted = frozenset(specials)
+        if wanted not in self.preparations:
+            self.preparations[wanted] = self.vocabulary.preparation(wanted)
+        parts, items = self.preparations[wanted](texts)
+        rows = view(parts)
+        tokens, ends = self.merged(rows, ends_within(rows, self.machine))
+        return joined(tokens, ends, items, len(texts)) if items else (tokens, ends)
 
     def merged(self, rows: View, blocks: Iterable[Offsets]) -> tuple[Tokens, Positions]:
         """The tokens of rows that are cut into pieces: `blocks` says where these end."""
@@ -101,6 +101,18 @@ class Encoder:
         ends = np.cumsum(lengths)
         within = np.arange(int(ends[-1]) if len(ends) else 0) - np.repeat(ends - lengths, lengths)
         return bytes(self.spelling[np.repeat(self.starts[numbers], lengths) + within].tobytes())
+
+
+def empty_cache(slots: int) -> tuple[Hashes, Tokens, Bytes]:
+    """Slots, further tokens of pieces that have more than three, and the bytes of long pieces.
+
+    What no piece needs is not touched, and takes no memory.
+    """
+    return (
+        aligned(np.zeros(4 * slots + 8, np.uint64)),
+        np.zeros((slots, KEPT_TOKENS - 3), np.uint32),
+        np.zeros((slots, KEPT_BYTES), np.uint8),
+    )
 
 
 def aligned(words: Hashes) -> Hashes:
