@@ -107,10 +107,8 @@ def test_a_pattern_of_ones_own_runs_as_well():
     )
 
 
-@pytest.mark.parametrize(
-    "pattern", [r"\w+?|\W+", r"a*+|.", r"(?=a)a|.", r"\s*", r"(a|b", "a)", r"\b."]
-)
-def test_a_pattern_that_is_not_understood_is_refused(pattern):
+@pytest.mark.parametrize("pattern", [r"a*+|.", r"\s*", r"(a|b", "a)"])
+def test_a_pattern_that_is_none_or_matches_nothing_is_refused(pattern):
     with pytest.raises(RecipeError):
         splitter(pattern)
 
