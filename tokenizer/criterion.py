@@ -45,6 +45,7 @@ from tokenizer.encode import Encoder
 from tokenizer.evaluate import BLOCK_BYTES, Evaluation
 from tokenizer.inputs import Labelled
 from tokenizer.measures import ratio
+from tokenizer.pretokenize import Pattern
 from tokenizer.train import Train, train
 from tokenizer.vocabulary import Vocabulary
 
@@ -63,7 +64,7 @@ class Criterion:
 
     most: float = 0.10
     vocab_size: int = 32_000
-    pattern: str = "gpt2"
+    pattern: Pattern = "gpt2"
 
 
 @helper
@@ -97,7 +98,7 @@ class Pieces:
     waiting_bytes: int = 0
     tables: list[pa.Table] = field(default_factory=list)
 
-    def add(self, texts: pa.Array, pattern: str) -> None:
+    def add(self, texts: pa.Array, pattern: Pattern) -> None:
         """Count these texts as well, now or when more wait."""
         size = int(pc.sum(pc.binary_length(texts)).as_py() or 0)
         self.documents += len(texts)
@@ -107,7 +108,7 @@ class Pieces:
         if self.waiting_bytes >= BLOCK_BYTES:
             self.count(pattern)
 
-    def count(self, pattern: str) -> None:
+    def count(self, pattern: Pattern) -> None:
         """Count the texts that wait."""
         if self.waiting:
             self.tables.append(count_pieces(pa.concat_arrays(self.waiting), pattern))
@@ -124,7 +125,7 @@ def summed(tables: list[pa.Table]) -> pa.Table:
     return table.take(pc.sort_indices(table, [("piece", "ascending")]))
 
 
-def counted(texts: Iterable[Labelled], pattern: str) -> dict[str, Pieces]:
+def counted(texts: Iterable[Labelled], pattern: Pattern) -> dict[str, Pieces]:
     """The pieces of each language's training half."""
     counts: dict[str, Pieces] = {}
     for labelled in texts:
