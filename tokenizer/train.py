@@ -21,14 +21,15 @@ from curate.column import view
 from curate.errors import CurateError, InputError, RecipeError
 from curate.schema import LANGUAGE, TEXT
 from tokenizer.counting import COUNTS, count_pieces
-from tokenizer.merge import merges_of
+from curate.kernel import helper
+from tokenizer.merge import EMPTY, Row, merges_of, scratch_of
 from tokenizer.pretokenize import splitter
 from tokenizer.reference import BYTES
 from tokenizer.vocabulary import Vocabulary
 
 ALPHABET = np.frombuffer(b"".join(BYTES), np.uint8)
 # Places are 32-bit numbers, and three nodes are kept for each byte.
-MOST_BYTES = (2**31 - 2) // 3
+EDGE = -2
 # Text is read in blocks of this size, whatever the size of the file.
 BLOCK_BYTES = 16 << 20
 # Counts of blocks are summed when they have so many rows: memory follows the distinct pieces.
@@ -77,39 +78,54 @@ def merge_counts(tables: Iterable[pa.Table]) -> pa.Table:
     return table.take(pc.sort_indices(table, [("piece", "ascending")]))
 
 
-def chain_of(pieces: pa.Table) -> tuple[Any, ...]:
-    """All pieces as one row of bytes: numbers, neighbours left and right, weights."""
+@helper
+def lay(data: Any, offsets: Any, order: Any, numbers: Any, cells: Any) -> None:
+    """Write the pieces in this order, an edge before, between and behind them."""
+    at = 0
+    cells[at] = EDGE
+    for k in order:
+        for i in range(offsets[k], offsets[k + 1]):
+            at += 1
+            cells[at] = numbers[data[i]]
+        at += 1
+        cells[at] = EDGE
+
+
+def row_of(pieces: pa.Table) -> Row:
+    """All pieces in one row, the most frequent ones first."""
     column = pieces["piece"].combine_chunks()
     if isinstance(column, pa.ChunkedArray):
         column = column.chunk(0) if column.num_chunks else pa.array([], pa.binary())
     data, offsets = view(column)
-    total = int(offsets[-1]) - int(offsets[0])
-    number = np.empty(256, np.int32)
-    number[ALPHABET] = np.arange(256)
-    lengths = np.diff(offsets)
-    places = np.arange(total, dtype=np.int32)
-    left_of, right_of = places - 1, places + 1
-    begins = offsets[:-1][lengths > 0] - offsets[0]
-    left_of[begins] = -1
-    right_of[begins - 1] = -1  # the first piece's neighbour to the left is the very end
-    weights = np.repeat(pieces["count"].to_numpy(), lengths)
-    return number[data[offsets[0] : offsets[-1]]], left_of, right_of, weights
+    counts = pieces["count"].to_numpy()
+    numbers = np.empty(256, np.int32)
+    numbers[ALPHABET] = np.arange(256)
+    order = np.argsort(-counts, kind="stable")
+    cells = np.empty(int(offsets[-1]) - int(offsets[0]) + len(order) + 1, np.int32)
+    lay(data, offsets, order, numbers, cells)
+    ordered = counts[order]
+    ends = np.cumsum(np.diff(offsets)[order] + 1, dtype=np.int64)
+    last = np.flatnonzero(np.append(ordered[1:] != ordered[:-1], True)) if len(order) else []
+    begins = np.concatenate([[0], ends[last] + 1])
+    begins[-1] = len(cells)
+    return Row(cells, begins, ordered[last])
 
 
 def train(pieces: pa.Table, settings: Train) -> Vocabulary:
     """The vocabulary that BPE learns from counted pieces; special tokens come last."""
-    size = int(pc.sum(pc.binary_length(pieces["piece"])).as_py() or 0)
-    if size > MOST_BYTES:
-        raise CurateError(f"{size} bytes of distinct pieces; at most {MOST_BYTES} can be merged")
     goal = settings.vocab_size - len(settings.special_tokens)
-    longest = settings.max_token_length or 1 << 40
     starts = np.zeros(goal + 2, np.int64)
     starts[:257] = np.arange(257)
     # Tokens of one byte are not in it: what is looked for has two bytes at least.
     slots = np.full(1 << (2 * goal).bit_length(), -1, np.int32)
-    spelled = (ALPHABET.copy(), starts, slots)
-    chain = chain_of(pieces)
-    merges, spelling, starts = merges_of(chain, spelled, goal, settings.min_frequency, longest)
+    done = np.full(1 << (2 * goal + 2).bit_length(), EMPTY, np.uint64)
+    spelled = (ALPHABET.copy(), starts, np.ones(goal + 1, np.int32), slots, done)
+    least = settings.min_frequency
+    first = max(least, int(pc.sum(pieces["count"]).as_py() or 0) // (64 * goal))
+    bounds = (goal, least, first, settings.max_token_length or 1 << 40)
+    merges, spelling, starts = merges_of(
+        row_of(pieces), spelled, (scratch_of(goal), scratch_of(goal)), bounds
+    )
     text = spelling.tobytes()
     tokens = tuple(text[i:j] for i, j in pairwise(starts.tolist()))
     for name in settings.special_tokens:
