@@ -15,7 +15,9 @@ from curate.errors import InputError, RecipeError
 from tokenizer import reference
 from tokenizer.counting import COUNTS, count_pieces
 from tokenizer.pretokenize import PATTERNS
-from tokenizer.train import Train, merge_counts, text_batches, train, train_on_files
+from tokenizer.corpus import text_batches
+from tokenizer.train import Train, train
+from tokenizer.training import train_on_files
 from tokenizer.vocabulary import letters, load
 
 COMPILED = os.environ.get("NUMBA_DISABLE_JIT") != "1"
@@ -196,7 +198,7 @@ def test_a_text_file_trains_as_in_hugging_face(shared, tmp_path):
 
 
 def test_lines_longer_than_a_block_and_a_last_line_without_end_are_read(tmp_path, monkeypatch):
-    monkeypatch.setattr("tokenizer.train.BLOCK_BYTES", 4)
+    monkeypatch.setattr("tokenizer.corpus.BLOCK_BYTES", 4)
     (tmp_path / "a.txt").write_bytes(b"abcdefghij\n\nk\xff\nlmn")
     batches = list(text_batches(tmp_path / "a.txt"))
     rows = [row for batch in batches for row in batch.column("text").to_pylist()]
