@@ -1,19 +1,18 @@
 """`curate tokenizer`: train, encode, evaluate; the second door."""
 
-import json
 from pathlib import Path
 from typing import Annotated
 
 import pyarrow as pa
 import typer
-from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from curate.errors import InputError
-from curate.progress import console, line, show
-from tokenizer import fertility, train, vocabulary
+from curate.progress import show
+from tokenizer import fertility, vocabulary
+from tokenizer.corpus import files_of as files_of
 from tokenizer.encode import Encoder
+from tokenizer.train_command import EPILOG, train_command
 
 app = typer.Typer(
     no_args_is_help=True,
@@ -29,26 +28,7 @@ Tokenizer = Annotated[
 ]
 
 
-@app.command(
-    name="train",
-    epilog="Example:  curate tokenizer train --input 'text/*.parquet' --vocab-size 32000 "
-    "--pattern gpt2 --output tok",
-)
-def train_command(
-    inputs: Inputs,
-    output: Annotated[Path, typer.Option(help="The folder to write it to.")],
-    vocab_size: Annotated[int, typer.Option(min=257)] = 32_000,
-    pattern: Annotated[str, typer.Option(help="gpt2, cl100k, ... or a regular expression.")] = (
-        "gpt2"
-    ),
-    min_frequency: Annotated[int, typer.Option(min=1)] = 2,
-) -> None:
-    """Train a tokenizer on text and write it for tokenizers, transformers and tiktoken."""
-    settings = train.Train(pattern=pattern, vocab_size=vocab_size, min_frequency=min_frequency)
-    with Console().status("counting pieces and learning merges ..."):
-        summary = train.train_on_files(files_of(inputs), settings, output)
-    console().print_json(json.dumps(summary))
-    show(line(str(output / "tokenizer.json")))
+app.command(name="train", epilog=EPILOG)(train_command)
 
 
 @app.command(epilog="Example:  curate tokenizer encode tok 'The function returns'")
@@ -66,20 +46,3 @@ def encode(tokenizer: Tokenizer, text: Annotated[str, typer.Argument()]) -> None
 def evaluate(tokenizer: Tokenizer, inputs: Inputs) -> None:
     """Measure bytes per token and tokens per word, for each language where it is known."""
     show(fertility.report(vocabulary.load(tokenizer), files_of(inputs)))
-
-
-def files_of(patterns: list[str]) -> list[Path]:
-    """The files that paths, folders and globs name, sorted."""
-    files: set[Path] = set()
-    for pattern in patterns:
-        path = Path(pattern)
-        if path.is_dir():
-            found = [one for one in path.rglob("*") if one.is_file()]
-        elif path.is_file():
-            found = [path]
-        else:
-            found = list(Path(path.anchor or ".").glob(str(path.relative_to(path.anchor))))
-        if not found:
-            raise InputError(f"{pattern}: matches no file; write a path, a folder or a glob")
-        files.update(found)
-    return sorted(files)

@@ -33,6 +33,23 @@ class Part:
     size: int = 0  # about as many bytes of text
 
 
+def files_of(patterns: list[str]) -> list[Path]:
+    """The files that paths, folders and globs name, sorted."""
+    files: set[Path] = set()
+    for pattern in patterns:
+        path = Path(pattern)
+        if path.is_dir():
+            found = [one for one in path.rglob("*") if one.is_file()]
+        elif path.is_file():
+            found = [path]
+        else:
+            found = list(Path(path.anchor or ".").glob(str(path.relative_to(path.anchor))))
+        if not found:
+            raise InputError(f"{pattern}: matches no file; write a path, a folder or a glob")
+        files.update(found)
+    return sorted(files)
+
+
 def named(path: Path) -> str:
     """The name of a file without the ending that says that it is packed."""
     return path.name.removesuffix(path.suffix) if path.suffix in PACKED else path.name
@@ -85,7 +102,7 @@ def text_batches(part: Part | Path, column: str = LANGUAGE) -> Iterator[pa.Recor
         elif named(path).endswith(JSON):
             yield from checked(json_batches(part, column), path)
         else:
-            yield from (lines_of(block) for block in line_blocks(part))
+            yield from line_batches(path, part)
     except (OSError, pa.ArrowException) as error:
         raise InputError(f"{path}: cannot be read: {error}") from error
 
@@ -120,12 +137,17 @@ def is_text(kind: pa.DataType) -> bool:
     return bool(pa.types.is_string(kind) or pa.types.is_large_string(kind))
 
 
+def json_options(column: str = LANGUAGE) -> pyarrow.json.ParseOptions:
+    """How objects with a text, and this column besides, are read."""
+    return pyarrow.json.ParseOptions(
+        explicit_schema=pa.schema([(TEXT, pa.string()), (column, pa.string())]),
+        unexpected_field_behavior="ignore",
+    )
+
+
 def json_batches(part: Part, column: str) -> Iterator[pa.RecordBatch]:
     """The objects of a part, line by line; what else they have is left out."""
-    schema = pa.schema([(TEXT, pa.string()), (column, pa.string())])
-    options = pyarrow.json.ParseOptions(
-        explicit_schema=schema, unexpected_field_behavior="ignore"
-    )
+    options = json_options(column)
     for block in line_blocks(part):
         if block.strip():
             size = pyarrow.json.ReadOptions(block_size=len(block) + 1)
@@ -163,6 +185,11 @@ def last_line(block: bytes, begin: int, limit: int | None) -> int:
     if limit is None or len(block) < limit:
         return block.rfind(b"\n", begin) + 1
     return block.find(b"\n", max(limit - 1, begin)) + 1 or block.rfind(b"\n", begin) + 1
+
+
+def line_batches(path: Path, part: Part | None = None) -> Iterator[pa.RecordBatch]:
+    """The lines of a text file, or of a part of it, as bytes, their line ends kept."""
+    return map(lines_of, line_blocks(part or Part(str(path))))
 
 
 def lines_of(data: bytes) -> pa.RecordBatch:

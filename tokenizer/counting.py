@@ -6,7 +6,7 @@ import numpy as np
 import pyarrow as pa
 
 from curate.column import Bytes, Hashes, Positions, view
-from curate.kernel import borrowing, helper
+from curate.kernel import borrowing
 from tokenizer.pretokenize import Pattern, lengths_of, pieces_of, pieces_within, splitter
 
 COUNTS = pa.schema([("piece", pa.binary()), ("count", pa.int64())])
@@ -35,7 +35,7 @@ def is_piece(data: Any, begin: Any, high: Any, kept: Any, place: Any) -> Any:
     """Whether a piece of which both words are those of a slot is the piece in this slot."""
     if high < LONG:
         return True
-    for k in range(np.int64(high & LENGTH)):  # noqa: SIM110  # generators are slow in kernels
+    for k in range(np.int64(high & LENGTH)):  # generators are slow in kernels
         if data[np.int64(begin) + k] != kept[np.int64(place) + k]:
             return False
     return True
@@ -55,9 +55,9 @@ def count_block(data: Any, pieces: Any, weights: Any, table: Any, sizes: Any) ->
         low, high = pieces[k, LOW], pieces[k, HIGH]
         at = mixed(low, high) & mask
         while slots[at, COUNT]:
-            if slots[at, LOW] == low and slots[at, HIGH] == high:
-                if is_piece(data, pieces[k, BEGIN], high, kept, slots[at, PLACE]):
-                    break
+            same = slots[at, LOW] == low and slots[at, HIGH] == high
+            if same and is_piece(data, pieces[k, BEGIN], high, kept, slots[at, PLACE]):
+                break
             at = (at + np.uint64(1)) & mask
         if not slots[at, COUNT]:
             length = np.int64(high & LENGTH) if high >= LONG else np.int64(0)
@@ -137,7 +137,7 @@ class Tally:
         done = 0
         while True:
             left = weights[done:] if len(weights) > 1 else weights
-            done += count_block(data, pieces[done:], left, (self.slots, self.kept), self.sizes)
+            done += int(count_block(data, pieces[done:], left, (self.slots, self.kept), self.sizes))
             if done == len(pieces) or not self.grow(pieces[done]):
                 return done
 

@@ -112,7 +112,7 @@ def write(path: Path, parts: Iterator[dict[str, Tally]], totals: Totals, bits: i
     """Write tables of groups to a file; each part holds the next stretch of hashes."""
     said = json.dumps(totals, sort_keys=True)
     schema = ROWS.with_metadata({GROUPS: said.encode()})
-    bounds = (np.arange(1, 1 << bits, dtype=np.uint64)) << np.uint64(64 - bits) if bits else []
+    bounds = np.arange(1, 1 << bits, dtype=np.uint64) << np.uint64(64 - max(bits, 1))
     pending: list[pa.Table] = []
     at = 0
     with pq.ParquetWriter(path, schema, compression="zstd", use_dictionary=["group"]) as writer:
@@ -205,4 +205,3 @@ def enter(table: pa.Table, tallies: dict[str, Tally], weights: dict[str, int] | 
             data, pieces = pieces_in(batch.column("piece"))
             numbers = batch.column("count").to_numpy() * scale
             tally.count(data, pieces, numbers)
-

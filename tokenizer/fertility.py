@@ -11,9 +11,9 @@ from rich.table import Table
 
 from curate.column import Positions
 from curate.schema import LANGUAGE, TEXT
+from tokenizer.corpus import text_batches
 from tokenizer.counting import count_pieces
 from tokenizer.encode import Encoder
-from tokenizer.train import text_batches
 from tokenizer.vocabulary import Vocabulary
 
 # A word is a run of letters, marks and numbers: languages that write no spaces have long ones.

@@ -285,15 +285,16 @@ def enter_again(row: Any, lengths: Any, token: Any, state: Any, side: Any) -> An
     """Count the pairs of a token anew that another pair has made as well; the state."""
     cells, spare = row.cells, side[2]
     found = 0
-    for p in range(len(cells)):
-        found += cells[p] == token
+    for k in range(len(cells)):
+        found += cells[k] == token
     left, right = side_of(side[0], found), side_of(side[1], found)
     state = with_room(state, 2 * found)
     while len(state.places) < state.sizes[USED] + 2 * found:
         keys, known, places, counts, heap, sizes = state
         state = State(keys, known, longer(places), counts, heap, sizes)
     length = np.int64(lengths[token])
-    r = p = np.int64(0)
+    r: Any = np.int64(0)
+    p: Any = np.int64(0)
     while p < len(cells):
         if cells[p] == token:
             r = weight_from(row, r, p)

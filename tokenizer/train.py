@@ -5,7 +5,7 @@ frequent pairs, the one whose left token is older, then the one whose right toke
 ordered as in GPT-2. See `tokenizer/reference.py`, which says the same in plain Python.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from itertools import pairwise
 from pathlib import Path
@@ -19,10 +19,11 @@ from curate.column import view
 from curate.errors import CurateError, InputError, RecipeError
 from curate.kernel import borrowing
 from curate.room import free_memory
+from curate.schema import TEXT, Batch
 from curate.sizes import shown
 from tokenizer import balance
-from tokenizer.counting import COUNTS
-from tokenizer.counts import merged, totals_of
+from tokenizer.counting import COUNTS, Tally
+from tokenizer.counts import Counter, merged, totals_of
 from tokenizer.merge import EMPTY, Row, merges_of, scratch_of
 from tokenizer.pretokenize import Pattern, splitter
 from tokenizer.reference import BYTES
@@ -30,6 +31,7 @@ from tokenizer.vocabulary import Vocabulary
 
 ALPHABET = np.frombuffer(b"".join(BYTES), np.uint8)
 EDGE = -2
+COUNTS_FILE = "pieces.parquet"
 # Places are unsigned numbers of 32 bits.
 MOST_CELLS = (1 << 32) - 1
 # Pairs that are rarer than one in so many for each token are not kept track of at first. Of 140 MB
@@ -102,6 +104,11 @@ class Train:
         return -(-self.vocab_size // self.multiple_of) * self.multiple_of
 
 
+def counting_facts(settings: Train) -> dict[str, Any]:
+    """The settings on which counts depend: others may change without counting again."""
+    return {name: getattr(settings, name) for name in ("pattern", "normalization", "balance")}
+
+
 @borrowing
 def lay(data: Any, offsets: Any, begins: Any, numbers: Any, cells: Any) -> None:
     """Write each piece to its place, and an edge behind it."""
@@ -130,7 +137,7 @@ def row_of(pieces: pa.Table) -> Row:
         lay(*view(chunk), begins[row : row + len(chunk)], numbers, cells)
         row += len(chunk)
     ordered = counts[order]
-    last = np.flatnonzero(np.append(ordered[1:] != ordered[:-1], True)) if len(order) else []
+    last = np.flatnonzero(np.append(ordered[1:] != ordered[:-1], [True] * (len(order) > 0)))
     stretches = np.concatenate([[0], ends[last] + 1])
     return Row(cells, stretches, ordered[last])
 
@@ -166,9 +173,8 @@ def train(pieces: pa.Table, settings: Train, unit: int = 1) -> Vocabulary:
                 f"the text taught {name!r} as a word; name the special token otherwise"
             )
     specials = {name: len(tokens) + i for i, name in enumerate(settings.specials)}
-    return Vocabulary(
-        tokens, merges, settings.pattern, specials, normalization=settings.normalization
-    )
+    pattern: Any = settings.pattern
+    return Vocabulary(tokens, merges, pattern, specials, normalization=settings.normalization)
 
 
 def normalized(texts: pa.Array, settings: Train) -> pa.Array:
@@ -179,6 +185,17 @@ def normalized(texts: pa.Array, settings: Train) -> pa.Array:
         return pc.utf8_normalize(texts.cast(pa.string()), settings.normalization)
     except pa.ArrowInvalid as error:
         raise InputError(f"{settings.normalization} needs text in UTF-8: {error}") from error
+
+
+def add_batch(counter: Counter, batch: Batch, settings: Train) -> None:
+    """Count the texts of a batch, by group where groups are to be in balance."""
+    groups = None
+    if settings.balance:
+        if settings.balance not in batch.schema.names:
+            there = ", ".join(batch.schema.names)
+            raise InputError(f"no column {settings.balance!r} to balance by; there are: {there}")
+        groups = batch.column(settings.balance)
+    counter.add(normalized(batch.column(TEXT), settings), groups)
 
 
 def learn(
@@ -194,33 +211,42 @@ def learn(
     if settings.balance:
         weights, unit = balance.weights_of(totals, settings.alpha, settings.ratios), balance.ONE
     weights = weights or dict.fromkeys(totals, 1)
-    said = {"documents": 0, "bytes": 0, "pieces": 0, "distinct_pieces": 0}
-    said |= {"left_out": 0, "distinct_left_out": 0}
-    tables = [COUNTS.empty_table()]
-    for tallies in merged(paths, memory // 3, weights):
-        for tally in tallies.values():
-            table = tally.counted()[0].cast(COUNTS)
-            kept = table.filter(pc.greater_equal(table["count"], settings.min_count * unit))
-            said["distinct_pieces"] += table.num_rows
-            said["distinct_left_out"] += table.num_rows - kept.num_rows
-            for name, part in (("pieces", table), ("left_out", kept)):
-                said[name] += int(pc.sum(part["count"]).as_py() or 0)
-            tables.append(kept)
-    said["left_out"] = (said["pieces"] - said["left_out"]) // unit
-    said["pieces"] //= unit
-    said["documents"], said["bytes"] = (sum(t[i] for t in totals.values()) for i in range(2))
-    pieces = pa.concat_tables(tables)
+    pieces, said = kept_pieces(merged(paths, memory // 3, weights), settings.min_count, unit)
     refuse_large(pieces, memory)
     vocabulary = train(pieces, settings, unit)
-    said |= {
+    return vocabulary, {
+        "documents": sum(documents for documents, _ in totals.values()),
+        "bytes": sum(size for _, size in totals.values()),
+        **said,
         "vocab_size": vocabulary.size,
         "missing": settings.size - vocabulary.size,
         "merges": len(vocabulary.merges),
         "longest_token": max(len(token) for token in vocabulary.tokens),
+        "normalization": settings.normalization,
+        "groups": balance.shares_of(totals, weights) if settings.balance else {},
         "fingerprint": vocabulary.fingerprint(),
     }
-    shares = balance.shares_of(totals, weights) if settings.balance else None
-    return vocabulary, {**said, **({"groups": shares} if shares else {})}
+
+
+def kept_pieces(
+    parts: Iterator[dict[str, Tally]], least: int, unit: int
+) -> tuple[pa.Table, dict[str, int]]:
+    """All pieces that occur so often, and how many there were and are left out."""
+    tables = [COUNTS.empty_table()]
+    sums = np.zeros(4, np.int64)
+    for tallies in parts:
+        for tally in tallies.values():
+            table = tally.counted()[0].cast(COUNTS)
+            tables.append(table.filter(pc.greater_equal(table["count"], least * unit)))
+            counts = (int(pc.sum(one["count"]).as_py() or 0) for one in (table, tables[-1]))
+            sums += [table.num_rows, tables[-1].num_rows, *counts]
+    rows, kept_rows, every, kept = sums.tolist()
+    return pa.concat_tables(tables), {
+        "pieces": every // unit,
+        "distinct_pieces": rows,
+        "left_out": (every - kept) // unit,
+        "distinct_left_out": rows - kept_rows,
+    }
 
 
 def refuse_large(pieces: pa.Table, memory: int) -> None:
@@ -231,6 +257,30 @@ def refuse_large(pieces: pa.Table, memory: int) -> None:
         once = int(pc.sum(pc.less(pieces["count"], 2)).as_py() or 0)
         raise InputError(
             f"learning from {pieces.num_rows} distinct pieces needs {shown(needs)} of memory, and "
-            f"there are {shown(memory)}: give --memory {-(-needs >> 20)}M, or leave out rare ones "
-            f"with --min-count ({once} occur once)"
+            f"there are {shown(memory)}: give --memory {-(-needs >> 20)}M, or leave out rare "
+            f"ones with min_count ({once} occur once)"
         )
+
+
+def remarks(said: dict[str, Any]) -> list[str]:
+    """What of a training its user should know, in lines."""
+    lines = []
+    if said["missing"]:
+        lines.append(
+            f"{said['vocab_size']} tokens, {said['missing']} less than asked for: no other pair is "
+            "frequent enough in this text; train on more, or lower vocab_size or min_frequency"
+        )
+    if said["distinct_left_out"]:
+        lines.append(
+            f"{said['distinct_left_out']} rare pieces left out, "
+            f"{said['left_out'] / max(said['pieces'], 1):.2%} of all occurrences"
+        )
+    if said["normalization"]:
+        lines.append(
+            f"text is changed to {said['normalization']} before it is encoded: decoding gives the "
+            "changed text back"
+        )
+    for group, shares in said["groups"].items():
+        if not shares["weight"]:
+            lines.append(f"{group!r} has no ratio: its {shares['bytes']} bytes are left out")
+    return lines

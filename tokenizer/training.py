@@ -21,27 +21,15 @@ from curate.plan import code
 from curate.pool import check, pool_of
 from curate.progress import Watcher
 from curate.room import memory_share
-from curate.schema import TEXT, Batch
+from curate.schema import TEXT
 from curate.store import WorkFolder, digest, disk_errors, file_digest, finished, owned
 from tokenizer.corpus import Part, parts_of, text_batches
 from tokenizer.counting import count_pieces
 from tokenizer.counts import Counter
 from tokenizer.pretokenize import splitter
-from tokenizer.train import Train, learn, normalized, train
+from tokenizer.train import COUNTS_FILE, Train, add_batch, counting_facts, learn, train
 
-COUNTS_FILE = "pieces.parquet"
 Progress = Callable[[dict[str, int]], None]
-
-
-def add_batch(counter: Counter, batch: Batch, settings: Train) -> None:
-    """Count the texts of a batch, by group where groups are to be in balance."""
-    groups = None
-    if settings.balance:
-        if settings.balance not in batch.schema.names:
-            there = ", ".join(batch.schema.names)
-            raise InputError(f"no column {settings.balance!r} to balance by; there are: {there}")
-        groups = batch.column(settings.balance)
-    counter.add(normalized(batch.column(TEXT), settings), groups)
 
 
 class CountWorker:
@@ -116,8 +104,7 @@ def tasks_for(
     parts: list[Part], settings: Train, work: WorkFolder
 ) -> tuple[list[str], list[dict[str, Any]]]:
     """The key of each part, and the tasks for those that are not counted yet."""
-    names = ("pattern", "normalization", "balance")
-    facts = {name: getattr(settings, name) for name in names} | {"code": code()}
+    facts = counting_facts(settings) | {"code": code()}
     contents = {path: file_digest(Path(path)) for path in {part.path for part in parts}}
     keys, missing = [], []
     for part in parts:

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from curate.column import Bytes, Hashes, view
 from curate.errors import ModelError, RecipeError
 from tokenizer.bpe import enter_merges, recovered
-from tokenizer.pretokenize import PATTERNS, Pattern, pieces_within, splitter
+from tokenizer.pretokenize import PATTERNS, pieces_within, splitter
 from tokenizer.reference import BYTES
 
 Merges = NDArray[np.int32]
@@ -55,7 +55,7 @@ class Vocabulary:
 
     tokens: tuple[bytes, ...]
     merges: Merges
-    pattern: Pattern
+    pattern: str
     special_tokens: dict[str, int] = field(default_factory=dict)
     whole: bool = False
     normalization: str = ""  # "NFC", "NFKC", "NFD", "NFKD" or none
