@@ -57,7 +57,7 @@ def named(path: Path) -> str:
 
 def parts_of(path: Path) -> list[Part]:
     """A file in parts that do not depend on who reads them; a packed one is one part."""
-    if named(path).endswith(CRAWL):
+    if named(path).endswith(CRAWL) or is_crawl(path):
         raise InputError(
             f"{path}: a tokenizer is trained on text, and this is a crawl dump; extract its text "
             "first: curate run --recipe ... --output DIR, then --input 'DIR/documents/*.parquet'"
@@ -72,6 +72,15 @@ def parts_of(path: Path) -> list[Part]:
         return [Part(str(path), size=UNPACKED * size)]
     ends = [*range(PART_BYTES, size, PART_BYTES), size]
     return [Part(str(path), i, j, j - i) for i, j in pairwise([0, *ends])]
+
+
+def is_crawl(path: Path) -> bool:
+    """Whether the file begins as records of crawls do, whatever its name says."""
+    try:
+        with pa.input_stream(path) as stream:
+            return bool(stream.read(5) == b"WARC/")
+    except (OSError, pa.ArrowException) as error:
+        raise InputError(f"{path}: cannot be read: {error}") from error
 
 
 def row_group_parts(path: Path) -> list[Part]:

@@ -44,7 +44,7 @@ class Counter:
         self._folder = folder
         # Writing a table takes as much as the table again, and reading its texts some. What is
         # larger than 2 GB Arrow would not hold in one array.
-        self._memory = min(memory, 6 << 30) // 3
+        self._memory = min(max(memory, 1 << 20), 6 << 30) // 3
         self._tallies: dict[str, Tally] = {}
         self._runs: list[Path] = []
         self.totals: Totals = {}
