@@ -237,7 +237,9 @@ def kept_pieces(
     for tallies in parts:
         for tally in tallies.values():
             table = tally.counted()[0].cast(COUNTS)
-            tables.append(table.filter(pc.greater_equal(table["count"], least * unit)))
+            # What is weighted may count less than one, and stays.
+            low = least * unit if least > 1 else 0
+            tables.append(table.filter(pc.greater_equal(table["count"], low)))
             counts = (int(pc.sum(one["count"]).as_py() or 0) for one in (table, tables[-1]))
             sums += [table.num_rows, tables[-1].num_rows, *counts]
     rows, kept_rows, every, kept = sums.tolist()
