@@ -12,7 +12,8 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from curate.kernel import borrowing, helper
+from curate.kernel import borrowing, helper, inlined
+from tokenizer.spelling import longer, token_spelled
 
 EMPTY = np.uint64(0xFFFFFFFFFFFFFFFF)
 HALF = np.uint64(32)
@@ -156,7 +157,7 @@ def best_pair(state: Any) -> Any:
     return np.int64(-1)
 
 
-@borrowing
+@inlined
 def weight_from(row: Any, r: Any, p: Any) -> Any:
     """In which stretch of equal weights a place lies, if it is not before stretch r."""
     begins = row.begins
@@ -173,7 +174,7 @@ def weight_from(row: Any, r: Any, p: Any) -> Any:
     return r
 
 
-@borrowing
+@inlined
 def note(side: Any, neighbour: Any, place: Any, weight: Any) -> None:
     """Add one place to the sums of a neighbour."""
     if side.seen[neighbour] == 0:
@@ -246,7 +247,7 @@ def lose(state: Any, side: Any, token: Any, is_left: Any) -> None:
             state.known[at, COUNT] -= side.sums[other]
 
 
-@borrowing
+@inlined
 def around(row: Any, lengths: Any, place: Any, sides: Any) -> None:
     """Note the neighbours of the token that begins here."""
     begin, length, r = place
@@ -310,41 +311,6 @@ def enter_again(row: Any, lengths: Any, token: Any, state: Any, side: Any) -> An
 
 
 @helper
-def token_spelled(spelling: Any, starts: Any, slots: Any, pair: Any, tokens: Any) -> Any:
-    """The token that is spelled like this pair: one that exists, or the next number."""
-    mask = np.uint64(len(slots) - 1)
-    begin = starts[tokens]
-    end = begin
-    mixed = np.uint64(0xCBF29CE484222325)
-    for part in pair:
-        for k in range(starts[part], starts[part + 1]):
-            spelling[end] = spelling[k]
-            mixed = (mixed ^ np.uint64(spelling[k])) * np.uint64(0x100000001B3)
-            end += 1
-    at = (mixed ^ (mixed >> np.uint64(29))) & mask
-    while slots[at] >= 0:
-        known = np.int64(slots[at])
-        if starts[known + 1] - starts[known] == end - begin:
-            same = 0
-            while same < end - begin and spelling[starts[known] + same] == spelling[begin + same]:
-                same += 1
-            if same == end - begin:
-                return known
-        at = (at + np.uint64(1)) & mask
-    slots[at] = tokens
-    starts[tokens + 1] = end
-    return tokens
-
-
-@helper
-def longer(array: Any) -> Any:
-    """The same array with as much room again."""
-    more = np.empty(2 * len(array), array.dtype)
-    more[: len(array)] = array
-    return more
-
-
-@helper
 def by_left_token(row: Any, lengths: Any, tokens: Any, room: Any) -> tuple[Any, Any]:
     """Where pairs begin, sorted by their left token, with so much room behind; and the ends."""
     cells = row.cells
@@ -357,7 +323,7 @@ def by_left_token(row: Any, lengths: Any, tokens: Any, room: Any) -> tuple[Any, 
     for token in range(tokens):
         ends[token + 1] += ends[token]
     total = ends[tokens]
-    places = np.empty(total + max(total // 2, room), np.uint32)
+    places = np.empty(total + max(total, room), np.uint32)
     p = np.int64(1)
     while p < len(cells) - 1:
         token, place = cells[p], p

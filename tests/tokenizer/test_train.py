@@ -83,6 +83,18 @@ words = st.dictionaries(
     longest=st.sampled_from([0, 2, 3, 5]),
 )
 def test_merges_are_those_of_the_reference(counts, size, least, longest):
+    check_against_reference(counts, size, least, longest)
+
+
+@settings(deadline=None, max_examples=100)
+@given(counts=words, size=st.integers(256, 290), rare=st.sampled_from(["0.001", "0.1"]))
+def test_pairs_that_were_taken_for_too_rare_come_up_in_their_turn(counts, size, rare):
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("tokenizer.train.RARE", float(rare))
+        check_against_reference(counts, size, 1, 0)
+
+
+def check_against_reference(counts, size, least, longest):
     section = Train(
         vocab_size=size, special_tokens=(), min_frequency=least, max_token_length=longest
     )
@@ -122,6 +134,29 @@ def test_the_longest_token_is_one_less_than_hugging_faces_setting(shared):
     assert max(map(len, vocabulary.tokens)) == 4
     assert mine == hugging_face_merges(
         texts, "gpt2", vocab_size=5000, min_frequency=2, max_token_length=5
+    )
+
+
+@pytest.mark.skipif(not COMPILED, reason="a megabyte of text takes minutes as plain Python")
+@pytest.mark.parametrize(
+    ("name", "pattern", "least", "longest"),
+    [
+        ("multilingual", "o200k", 5, 0),
+        ("multilingual", "bloom", 2, 9),
+        ("markup", "gpt2", 40, 6),
+        ("runs", "whitespace", 3, 12),
+    ],
+)
+def test_bounds_of_frequency_and_length_are_hugging_faces(name, pattern, least, longest, shared):
+    texts = corpus(name, shared)
+    section = Train(
+        pattern=pattern, vocab_size=20_000, min_frequency=least, max_token_length=longest
+    )
+    vocabulary = train(count_pieces(pa.array(texts), pattern), section)
+    mine = [(letters(a), letters(b)) for a, b in merges(vocabulary)]
+    bound = {"max_token_length": longest + 1} if longest else {}
+    assert mine == hugging_face_merges(
+        texts, pattern, vocab_size=20_000, min_frequency=least, **bound
     )
 
 
