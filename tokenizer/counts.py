@@ -30,7 +30,7 @@ MOST_BITS = 10
 # Memory that rows of files take while they are merged, for each row and each of its bytes: a slot
 # in a table that is a quarter full at worst and grows, and pieces as they are read and written.
 ROW_BYTES, COPIES = 256, 4
-MEMORY = 256 << 20
+MEMORY, LEAST = 256 << 20, 1 << 20
 
 
 class Counter:
@@ -44,7 +44,7 @@ class Counter:
         self._folder = folder
         # Writing a table takes as much as the table again, and reading its texts some. What is
         # larger than 2 GB Arrow would not hold in one array.
-        self._memory = min(max(memory, 1 << 20), 6 << 30) // 3
+        self._memory = min(max(memory, LEAST), 6 << 30) // 3
         self._tallies: dict[str, Tally] = {}
         self._runs: list[Path] = []
         self.totals: Totals = {}
@@ -163,7 +163,7 @@ def merged(
     paths: Sequence[Path], memory: int, weights: dict[str, int] | None = None
 ) -> Iterator[dict[str, Tally]]:
     """The sums of all files, a stretch of hashes at a time; with weights all groups in one."""
-    bits = (sum(map(size_merged, paths)) // memory).bit_length()
+    bits = (sum(map(size_merged, paths)) // max(memory, LEAST)).bit_length()
     for part in range(1 << bits):
         tallies: dict[str, Tally] = {}
         for path in paths:
