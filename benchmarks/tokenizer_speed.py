@@ -22,10 +22,11 @@ import tokenizers
 from tokenizers import models, pre_tokenizers, trainers
 
 from curate.column import view
+from tokenizer.corpus import text_batches
 from tokenizer.counting import count_pieces
 from tokenizer.encode import Encoder
 from tokenizer.pretokenize import PATTERNS, pieces_of, splitter
-from tokenizer.train import Train, text_batches, train
+from tokenizer.train import Train, train
 from tokenizer.vocabulary import Vocabulary, as_json, letters, load
 
 os.environ["TOKENIZERS_PARALLELISM"] = "false"

@@ -18,7 +18,7 @@ from filters.classifier_card import as_text, figures_page
 from filters.classifier_data import Labelled
 from filters.classifier_figures import SHARES
 from filters.classifier_training import PRESETS, evaluate, preset, score_files, train
-from tokenizer.inputs import files_of
+from tokenizer.corpus import files_of
 
 app = typer.Typer(
     no_args_is_help=True,

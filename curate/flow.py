@@ -24,7 +24,8 @@ from curate.rows import Rows, row_groups
 from curate.schema import Batch
 from curate.stage import Stage, kept, with_column, without
 from curate.store import finished
-from tokenizer import counting, train
+from tokenizer.counts import Counter
+from tokenizer.train import COUNTS_FILE, Train, add_batch
 
 Progress = Callable[[dict[str, int]], None]
 
@@ -52,14 +53,14 @@ class Flow:
     this: Pass
     folder: Path
     rejected: bool
-    tokenizer: train.Train | None
+    tokenizer: Train | None
     told: Callable[[Step], AbstractContextManager[None]]  # gives an error of a step its place
+    counter: Counter | None  # of the pieces of what is kept at last
     ledger: dict[str, StageLedger] = field(default_factory=dict)
     seconds: dict[str, float] = field(default_factory=dict)
     _dropped: list[Batch] = field(default_factory=list)
     _cut: list[Batch] = field(default_factory=list)
     _surveys: list[Rows] = field(default_factory=list)
-    _pieces: list[pa.Table] = field(default_factory=list)
     _excerpts: Excerpts = field(default_factory=Excerpts)
     _source: Iterator[Batch] = field(default_factory=lambda: iter(()))
     _reading: bool = False
@@ -175,10 +176,9 @@ class Flow:
                 table = step.stage.survey(batch).combine_chunks()
             rows.write(table.to_batches()[0] if batch.num_rows else _empty(table.schema))
             self._spend(step.label, started)
-        if self.this.final and self.tokenizer and not self.tokenizer.load:
+        if self.counter and self.tokenizer:
             started = time.perf_counter()
-            counts = counting.count_pieces(batch.column(schema.TEXT), self.tokenizer.pattern)
-            self._pieces.append(counts)
+            add_batch(self.counter, batch, self.tokenizer)
             self._spend("count pieces", started)
 
     def result(self, where: str, spans: Spans | None) -> dict[str, Any]:
@@ -199,8 +199,8 @@ class Flow:
             pq.write_table(cut, self.folder / "cut.parquet", compression="zstd")
         for rows in self._surveys:
             rows.close()
-        if self.this.final and self.tokenizer and not self.tokenizer.load:
-            pq.write_table(train.merge_counts(self._pieces), self.folder / "pieces.parquet")
+        if self.counter:
+            self.counter.finish(self.folder / COUNTS_FILE)
         self._check(where, spans)
         files = finished(self.folder)
         self._spend("write", started)

@@ -9,7 +9,7 @@ from rich.table import Table
 from curate.progress import Watcher, console, line, show
 from curate.schema import TEXT
 from filters.importance_training import SIDES, Settings, count, write
-from tokenizer.inputs import files_of
+from tokenizer.corpus import files_of
 
 app = typer.Typer(
     no_args_is_help=True,

@@ -18,6 +18,7 @@ from curate.passes import Pass
 from curate.read.reader import Input, Span, find_inputs, spans
 from curate.recipe import Recipe, describe, settings_of
 from curate.store import digest, file_digest
+from tokenizer.train import counting_facts
 
 # Libraries whose version can change what is written.
 LIBRARIES = (
@@ -75,13 +76,14 @@ class Plan:
                 "span": [unit.span.start, unit.span.end],
             }
         counts = self.recipe.tokenizer if this.final else None
+        counted = counts and not counts.load and counting_facts(counts)
         return self._key(
             "text",
             entering=entering,
             steps=[describe(step) for step in this.steps],
             surveys=[describe(step) for step in this.surveys],
             final=this.final,
-            pattern=counts.pattern if counts and not counts.load else None,
+            counted=counted or None,
             rejected=rejected,
         )
 

@@ -33,7 +33,7 @@ from curate.store import WorkFolder, digest, finished, owned, sealed
 from curate.store import describe as describe_file
 from curate.survey import Means, Task
 from curate.unit import Worker
-from tokenizer import shards, train, vocabulary
+from tokenizer import counts, shards, train, vocabulary
 
 Manifest = dict[str, Any]
 FORMAT = 1
@@ -264,6 +264,7 @@ class _Run:
             "pass": this.index,
             "source": unit.name,
             "rejected": self._job.rejected,
+            "memory": min(self._memory, counts.MEMORY),
         }
         if this.index == 0:
             span = [unit.span.start, unit.span.end]
@@ -457,18 +458,19 @@ class _Run:
 
     def _tokenizer(self, settings: train.Train, pieces: list[str]) -> str:
         """Train the tokenizer from the pieces that all units counted, or load the one named."""
-        counts = [self._work.path(piece, "pieces.parquet") for piece in pieces]
+        counted = [self._work.path(piece, train.COUNTS_FILE) for piece in pieces]
         if settings.load:
             loaded = vocabulary.load(Path(settings.load))
             key = self._plan.tokenizer_key([loaded.fingerprint()])
         else:
-            key = self._plan.tokenizer_key([self._digest(path) for path in counts])
+            key = self._plan.tokenizer_key([self._digest(path) for path in counted])
         if self._work.find(key) is None:
             self._events.begin("train tokenizer", settings.vocab_size, "tokens")
             started = time.perf_counter()
             if not settings.load:
-                tables = [pq.read_table(path) for path in counts]
-                loaded = train.train(train.merge_counts(tables), settings)
+                loaded, said = train.learn(counted, settings, self._job.memory)
+                for line in train.remarks(said):
+                    self._events.note(f"tokenizer: {line}")
             folder = self._work.scratch(key)
             loaded.save(folder)
             seconds = {"train tokenizer": time.perf_counter() - started}

@@ -28,8 +28,12 @@ from curate.rows import row_groups
 from curate.schema import Batch
 from curate.stage import Opened, Stage, without
 from curate.store import disk_errors, finished
-from tokenizer import counting, shards, train, vocabulary
+from tokenizer import shards, vocabulary
+from tokenizer.counting import count_pieces
+from tokenizer.counts import Counter
 from tokenizer.encode import Encoder
+from tokenizer.pretokenize import splitter
+from tokenizer.train import train
 
 
 class Worker:
@@ -62,8 +66,8 @@ class Worker:
                     batch = decided_upon(seen, batch, step.stage)
         if self._recipe.tokenizer and not self._recipe.tokenizer.load:
             texts = pa.array(["a text"])
-            counts = counting.count_pieces(texts, self._recipe.tokenizer.pattern)
-            Encoder(train.train(counts, self._recipe.tokenizer)).encode(texts)
+            counts = count_pieces(texts, self._recipe.tokenizer.pattern)
+            Encoder(train(counts, self._recipe.tokenizer)).encode(texts)
 
     def run(self, task: dict[str, Any], progress: Progress) -> dict[str, Any]:
         """The unit's counts and files; an error of ours comes back as a value, not a traceback."""
@@ -115,9 +119,11 @@ class Worker:
 
     def _text(self, task: dict[str, Any], progress: Progress) -> dict[str, Any]:
         this = self._passes[task["pass"]]
-        flow = Flow(
-            this, Path(task["scratch"]), task["rejected"], self._recipe.tokenizer, self._told
-        )
+        folder, told = Path(task["scratch"]), self._recipe.tokenizer
+        counter = None
+        if this.final and told and not told.load:
+            counter = Counter(splitter(told.pattern), folder / "runs", task["memory"])
+        flow = Flow(this, folder, task["rejected"], told, self._told, counter)
         where = task["source"]
         if this.index == 0:
             spans = Spans()

@@ -20,7 +20,7 @@ from curate.errors import InputError
 from curate.schema import TEXT
 from filters.classifier import normalised
 from filters.fasttext_file import LABEL
-from tokenizer.train import BLOCK_BYTES, PACKED, line_batches, parquet
+from tokenizer.corpus import BLOCK_BYTES, PACKED, line_batches, parquet
 
 HEAPS = 64  # sorted one after another, so that a 64th of the text is in memory
 ROWS = 1 << 12

@@ -25,7 +25,7 @@ from curate.kernel import helper
 from curate.schema import TEXT, URL, Batch
 from curate.stage import Stage, free_column, mark, with_column
 from filters.url import host
-from tokenizer.train import line_batches
+from tokenizer.corpus import line_batches
 
 DOMAINS = "domains"
 # Those of RedPajama's configs/rp_v2.0.conf. UT1 has no "agressive", yet it counts in the ids.

@@ -1,6 +1,5 @@
 """`curate tokenizer`: train, encode, decode, export, evaluate; the second door."""
 
-import json
 import sys
 from pathlib import Path
 from typing import Annotated
@@ -8,16 +7,15 @@ from typing import Annotated
 import numpy as np
 import pyarrow as pa
 import typer
-from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
 from curate.errors import InputError
-from curate.progress import console, line, show, tell
-from tokenizer import evaluate_commands, train, vocabulary
+from curate.progress import line, show, tell
+from tokenizer import evaluate_commands, vocabulary
 from tokenizer.encode import Encoder
-from tokenizer.inputs import files_of
 from tokenizer.pretokenize import slow_parts
+from tokenizer.train_command import EPILOG, train_command
 
 app = typer.Typer(
     no_args_is_help=True,
@@ -33,26 +31,7 @@ Tokenizer = Annotated[
 ]
 
 
-@app.command(
-    name="train",
-    epilog="Example:  curate tokenizer train --input 'text/*.parquet' --vocab-size 32000 "
-    "--pattern gpt2 --output tok",
-)
-def train_command(
-    inputs: Inputs,
-    output: Annotated[Path, typer.Option(help="The folder to write it to.")],
-    vocab_size: Annotated[int, typer.Option(min=257)] = 32_000,
-    pattern: Annotated[str, typer.Option(help="gpt2, cl100k, ... or a regular expression.")] = (
-        "gpt2"
-    ),
-    min_frequency: Annotated[int, typer.Option(min=1)] = 2,
-) -> None:
-    """Train a tokenizer on text and write it for tokenizers, transformers and tiktoken."""
-    settings = train.Train(pattern=pattern, vocab_size=vocab_size, min_frequency=min_frequency)
-    with Console().status("counting pieces and learning merges ..."):
-        summary = train.train_on_files(files_of(inputs), settings, output)
-    console().print_json(json.dumps(summary))
-    show(line(str(output / "tokenizer.json")))
+app.command(name="train", epilog=EPILOG)(train_command)
 
 
 @app.command(

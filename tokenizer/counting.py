@@ -1,14 +1,13 @@
-"""How often each piece occurs in texts: what BPE learns from."""
+"""How often each piece occurs: one table for any number of batches, and its kernels."""
 
 from typing import Any
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.compute as pc
 
 from curate.column import Bytes, Hashes, Positions, view
-from curate.kernel import helper
-from tokenizer.pretokenize import lengths_of, pieces_of, splitter
+from curate.kernel import borrowing
+from tokenizer.pretokenize import Pattern, lengths_of, pieces_of, pieces_within, splitter
 
 COUNTS = pa.schema([("piece", pa.binary()), ("count", pa.int64())])
 
@@ -16,93 +15,181 @@ COUNTS = pa.schema([("piece", pa.binary()), ("count", pa.int64())])
 LOW, HIGH, BEGIN, HASHED = range(4)
 LENGTH = np.uint64((1 << 56) - 1)
 LONG = np.uint64(0xFF << 56)
+# What a slot holds instead of the place and the hash. One that counts 0 is empty.
+PLACE, COUNT = 2, 3
+SMALLEST = 1 << 12
+ONE = np.ones(1, np.int64)
 
 
-@helper
-def same_bytes(data: Any, i: Any, j: Any, high: Any) -> Any:
-    """Whether two pieces of one buffer, equal in both words, are equal in their bytes."""
-    for k in range(np.int64(high & LENGTH)):
-        if data[np.int64(i) + k] != data[np.int64(j) + k]:
+@borrowing
+def mixed(low: Any, high: Any) -> Any:
+    """The number by which pieces lie in tables and are sorted in files."""
+    # The hash that comes with a piece would need a fifth word in each slot.
+    value = (low ^ (high >> np.uint64(29))) * np.uint64(0x9E3779B97F4A7C15) ^ high
+    value = (value ^ (value >> np.uint64(32))) * np.uint64(0xBF58476D1CE4E5B9)
+    return value ^ (value >> np.uint64(29))
+
+
+@borrowing
+def is_piece(data: Any, begin: Any, high: Any, kept: Any, place: Any) -> Any:
+    """Whether a piece of which both words are those of a slot is the piece in this slot."""
+    if high < LONG:
+        return True
+    for k in range(np.int64(high & LENGTH)):  # generators are slow in kernels
+        if data[np.int64(begin) + k] != kept[np.int64(place) + k]:
             return False
     return True
 
 
-@helper
-def count_block(data: Any, pieces: Any, slots: Any, counts: Any, taken: Any) -> tuple[Any, Any]:
-    """Count pieces until the table is half full: how many were counted, and slots are taken.
+@borrowing
+def count_block(data: Any, pieces: Any, weights: Any, table: Any, sizes: Any) -> Any:
+    """Count pieces until the table is half full, or the bytes of long ones have no room.
 
-    A slot holds a piece; an empty one counts 0.
+    Returns how many were counted; `sizes` are the slots and the bytes that are taken. A piece
+    counts as often as `weights` says, or as its only number does.
     """
+    slots, kept = table
     mask = np.uint64(len(slots) - 1)
+    step = np.int64(len(weights) > 1)
     for k in range(len(pieces)):
-        if 2 * taken >= len(slots):
-            return k, taken
         low, high = pieces[k, LOW], pieces[k, HIGH]
-        at = pieces[k, HASHED] & mask
-        while counts[at]:
+        at = mixed(low, high) & mask
+        while slots[at, COUNT]:
             same = slots[at, LOW] == low and slots[at, HIGH] == high
-            if same and (high < LONG or same_bytes(data, slots[at, BEGIN], pieces[k, BEGIN], high)):
+            if same and is_piece(data, pieces[k, BEGIN], high, kept, slots[at, PLACE]):
                 break
             at = (at + np.uint64(1)) & mask
-        if not counts[at]:
-            for word in range(4):
-                slots[at, word] = pieces[k, word]
-            taken += 1
-        counts[at] += 1
-    return len(pieces), taken
+        if not slots[at, COUNT]:
+            length = np.int64(high & LENGTH) if high >= LONG else np.int64(0)
+            if 2 * sizes[0] >= len(slots) or sizes[1] + length > len(kept):
+                return np.int64(k)
+            slots[at, LOW] = low
+            slots[at, HIGH] = high
+            slots[at, PLACE] = np.uint64(sizes[1])
+            for i in range(length):
+                kept[sizes[1] + i] = data[np.int64(pieces[k, BEGIN]) + i]
+            sizes[0] += 1
+            sizes[1] += length
+        slots[at, COUNT] += np.uint64(weights[k * step])
+    return np.int64(len(pieces))
 
 
-@helper
-def move(slots: Any, counts: Any, larger: Any, moved: Any) -> None:
+@borrowing
+def move(slots: Any, larger: Any) -> None:
     """Enter all counted pieces into an empty table of another size."""
     mask = np.uint64(len(larger) - 1)
     for k in range(len(slots)):
-        if counts[k]:
-            at = slots[k, HASHED] & mask
-            while moved[at]:
+        if slots[k, COUNT]:
+            at = mixed(slots[k, LOW], slots[k, HIGH]) & mask
+            while larger[at, COUNT]:
                 at = (at + np.uint64(1)) & mask
             for word in range(4):
                 larger[at, word] = slots[k, word]
-            moved[at] = counts[k]
 
 
-@helper
-def gather(data: Any, pieces: Any, offsets: Any, out: Any) -> None:
-    """Copy the bytes of each piece to its place in the output."""
-    for k in range(len(pieces)):
-        begin = np.int64(pieces[k, BEGIN])
-        for i in range(np.int64(offsets[k + 1]) - np.int64(offsets[k])):
-            out[offsets[k] + i] = data[begin + i]
+@borrowing
+def mix_all(slots: Any, out: Any) -> None:
+    """The number of each piece by which it is sorted."""
+    for k in range(len(slots)):
+        out[k] = mixed(slots[k, LOW], slots[k, HIGH])
 
 
-def pieces_counted(data: Bytes, pieces: Hashes, counts: Positions) -> pa.Table:
-    """These pieces with their counts, sorted by piece."""
-    offsets = np.zeros(len(pieces) + 1, np.int32)
-    np.cumsum(lengths_of(pieces), out=offsets[1:])
-    copied = np.empty(int(offsets[-1]), np.uint8)
-    gather(data, pieces, offsets, copied)
-    buffers = [None, pa.py_buffer(offsets), pa.py_buffer(copied)]
-    column = pa.Array.from_buffers(pa.binary(), len(pieces), buffers)
-    table = pa.table([column, pa.array(counts)], schema=COUNTS)
-    return table.take(pc.array_sort_indices(column))
+@borrowing
+def spell(slots: Any, kept: Any, offsets: Any, out: Any) -> None:
+    """Write the bytes of each piece to its place in the output."""
+    for k in range(len(slots)):
+        at, length = np.int64(offsets[k]), np.int64(offsets[k + 1]) - np.int64(offsets[k])
+        place = np.int64(slots[k, PLACE])
+        for i in range(length):
+            if slots[k, HIGH] >= LONG:
+                out[at + i] = kept[place + i]
+            else:
+                word = slots[k, LOW] if i < 8 else slots[k, HIGH]
+                out[at + i] = np.uint8(word >> np.uint64(8 * (i & 7)) & np.uint64(0xFF))
 
 
-def count_pieces(texts: pa.Array, pattern: str) -> pa.Table:
-    """How often each piece occurs in these texts, sorted by piece; memory is set by the pieces."""
-    rows = view(texts)
-    slots, counts = np.zeros((1 << 12, 4), np.uint64), np.zeros(1 << 12, np.int64)
-    taken = 0
-    for block in pieces_of(rows, splitter(pattern)):
+def hashes_of(pieces: Hashes) -> Hashes:
+    """The numbers by which pieces are sorted; equal pieces have equal ones."""
+    out = np.empty(len(pieces), np.uint64)
+    mix_all(pieces, out)
+    return out
+
+
+class Tally:
+    """A table of pieces with 64-bit counts that takes at most so many bytes of memory."""
+
+    def __init__(self, memory: int = 1 << 62) -> None:
+        self.memory = memory
+        self.clear()
+
+    def clear(self) -> None:
+        """Forget all that was counted."""
+        self.slots, self.kept = np.zeros((SMALLEST, 4), np.uint64), np.empty(SMALLEST, np.uint8)
+        self.sizes = np.zeros(2, np.int64)
+
+    @property
+    def bytes(self) -> int:
+        """The memory that it takes."""
+        return self.slots.nbytes + self.kept.nbytes
+
+    def count(self, data: Bytes, pieces: Hashes, weights: Positions = ONE) -> int:
+        """Count these pieces; how many, which is less than all if there is no memory for more."""
         done = 0
         while True:
-            counted, taken = count_block(rows.data, block[done:], slots, counts, taken)
-            done += counted
-            if done == len(block):
-                break
-            larger, moved = (
-                np.zeros((4 * len(slots), 4), np.uint64),
-                np.zeros(4 * len(counts), np.int64),
-            )
-            move(slots, counts, larger, moved)
-            slots, counts = larger, moved
-    return pieces_counted(rows.data, slots[counts > 0], counts[counts > 0])
+            left = weights[done:] if len(weights) > 1 else weights
+            done += int(count_block(data, pieces[done:], left, (self.slots, self.kept), self.sizes))
+            if done == len(pieces) or not self.grow(pieces[done]):
+                return done
+
+    def grow(self, piece: Hashes) -> bool:
+        """Make room for this piece, if the memory allows, or if nothing is counted yet."""
+        taken, length = int(self.sizes[0]), int(lengths_of(piece[None])[0])
+        is_full = 2 * taken >= len(self.slots)
+        more = 2 * self.slots.nbytes if is_full else len(self.kept) + length
+        if taken and self.bytes + more > self.memory:
+            return False
+        if is_full:
+            larger = np.zeros((2 * len(self.slots), 4), np.uint64)
+            move(self.slots, larger)
+            self.slots = larger
+        else:
+            kept = np.empty(2 * len(self.kept) + length, np.uint8)
+            kept[: self.sizes[1]] = self.kept[: self.sizes[1]]
+            self.kept = kept
+        return True
+
+    def counted(self) -> tuple[pa.Table, Hashes]:
+        """All pieces with their counts, sorted by hash, and the hashes."""
+        slots = self.slots[self.slots[:, COUNT] > 0]
+        hashes = hashes_of(slots)
+        order = np.argsort(hashes, kind="stable")
+        hashes = hashes[order]
+        if (hashes[1:] == hashes[:-1]).any():  # where they lie in the table tells of its history
+            order = np.lexsort((slots[:, HIGH], slots[:, LOW], hashes_of(slots)))
+        slots = slots[order]
+        ends = np.cumsum(lengths_of(slots))
+        size = int(ends[-1]) if len(ends) else 0
+        wide = size >= 1 << 31
+        offsets = np.zeros(len(slots) + 1, np.int64 if wide else np.int32)
+        offsets[1:] = ends
+        out = np.empty(size, np.uint8)
+        spell(slots, self.kept, offsets, out)
+        kind = pa.large_binary() if wide else pa.binary()
+        buffers = [None, pa.py_buffer(offsets), pa.py_buffer(out)]
+        column = pa.Array.from_buffers(kind, len(slots), buffers)
+        counts = pa.array(slots[:, COUNT].astype(np.int64))
+        return pa.table({"piece": column, "count": counts}), hashes
+
+
+def count_pieces(texts: pa.Array, pattern: Pattern) -> pa.Table:
+    """How often each piece occurs in these texts; memory is set by the pieces."""
+    rows, tally = view(texts), Tally()
+    for block in pieces_of(rows, splitter(pattern)):
+        tally.count(rows.data, block)
+    return tally.counted()[0].cast(COUNTS)
+
+
+def pieces_in(column: pa.Array) -> tuple[Bytes, Hashes]:
+    """Counted pieces as they are counted again: the bytes, and each row as a piece."""
+    rows = view(column)
+    return rows.data, pieces_within(rows)

@@ -10,12 +10,13 @@ from curate.errors import InputError, RecipeError
 from curate.progress import Watcher, console, line, show
 from curate.report.tokenizers import page
 from curate.store import write_atomic
+from tokenizer.corpus import files_of
 from tokenizer.criterion import SMALLEST, Criterion, compare
 from tokenizer.evaluate import Evaluation, load_named
 from tokenizer.evaluate import evaluate as evaluated_texts
 from tokenizer.evaluated import Settings, as_json, finite
 from tokenizer.evaluation_tables import criterion_table, evaluation_tables
-from tokenizer.inputs import Labels, files_of, labelled_files
+from tokenizer.inputs import Labels, labelled_files
 
 EVALUATE = (
     "Example:  curate tokenizer evaluate tok cl100k_base.tiktoken --input 'pages/*.parquet' "

@@ -13,7 +13,7 @@ import pyarrow.json
 from curate.errors import InputError
 from curate.progress import Watcher
 from curate.schema import LANGUAGE, TEXT
-from tokenizer.train import BLOCK_BYTES, PACKED, text_batches
+from tokenizer.corpus import BLOCK_BYTES, PACKED, text_batches
 
 UNKNOWN = "unknown"
 # A column with more values than this is something else, and each value would cost memory.
@@ -37,23 +37,6 @@ class Labelled(NamedTuple):
     texts: pa.Array
     nulls: int = 0
     invalid: int = 0
-
-
-def files_of(patterns: list[str]) -> list[Path]:
-    """The files that paths, folders and globs name, sorted."""
-    files: set[Path] = set()
-    for pattern in patterns:
-        path = Path(pattern)
-        if path.is_dir():
-            found = [one for one in path.rglob("*") if one.is_file()]
-        elif path.is_file():
-            found = [path]
-        else:
-            found = list(Path(path.anchor or ".").glob(str(path.relative_to(path.anchor))))
-        if not found:
-            raise InputError(f"{pattern}: matches no file; write a path, a folder or a glob")
-        files.update(found)
-    return sorted(files)
 
 
 def labelled_files(

@@ -1,327 +1,450 @@
-"""The merge loop of BPE training as a kernel: exact, incremental, with a heap.
+"""The merge loop of BPE training as a kernel: exact, incremental, over one row of cells.
 
-Every occurrence of a pair is a node in the pair's list. A merge walks one list, and each
-occurrence takes two pairs away and brings two new ones, so the whole training costs a few steps
-for each byte of the pieces, whatever the size of the vocabulary. Lists and heap are lazy: what no
-longer holds is noticed when it comes up. `tokenizer/reference.py` says the rule in plain Python.
+All distinct pieces lie in one row, the frequent ones first, one cell for each byte. A token's first
+and last cell hold its number, so that both neighbours are found without links. A pair has a list
+of places, in order. A merge walks one list and sums what it takes and gives by neighbour, so that
+the table of pairs is asked once for each neighbour, not for each place. Pairs too rare to come up
+soon are left out of the table; when the most frequent one left is as rare, all pairs are counted
+anew. `tokenizer/reference.py` says the rule in plain Python.
 """
 
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
-from curate.kernel import helper
+from curate.kernel import borrowing, helper, inlined
+from tokenizer.spelling import longer, token_spelled
 
 EMPTY = np.uint64(0xFFFFFFFFFFFFFFFF)
+HALF = np.uint64(32)
+LOWER_HALF = np.uint64(0xFFFFFFFF)
+INSIDE, EDGE = -1, -2  # a cell within a token, and one between two pieces
 # What is known of a pair.
-COUNT, HEAD, TAIL, NODES, TOUCHED, ROUND, MERGED = range(7)
-# What is known of all: nodes used, pairs known, entries in the heap, the round, the pair that was
-# touched last in it.
-USED, PAIRS, HEAP, NOW, LAST = range(5)
+COUNT, BEGIN, PLACES = range(3)
+# What is known of all: pairs in the table, entries in the heap, places in use, least count.
+PAIRS, HEAP, USED, LEAST = range(4)
+# The least count is divided by this when no pair has it any more.
+LOWERED = 16
 
 
-@helper
+class Row(NamedTuple):
+    """All pieces: cells with an edge around each piece; from begins[r] on a piece's weight."""
+
+    cells: Any
+    begins: Any
+    weights: Any
+
+
+class Side(NamedTuple):
+    """The neighbours on one side of the places that are merged, summed by token."""
+
+    sums: Any  # by token: weight, and places
+    seen: Any
+    ends: Any  # by token: where its places are written
+    tokens: Any  # those that have any
+    sizes: Any  # how many these are, and how many places
+    neighbours: Any  # by place: the token, and where the pair begins
+    places: Any
+
+
+class State(NamedTuple):
+    """Pairs in a table, their places, and a heap of those that were the most frequent."""
+
+    keys: Any
+    known: Any
+    places: Any
+    counts: Any  # the heap: counts, and pairs as keys
+    heap: Any
+    sizes: Any
+
+
+@borrowing
 def key_of(left: Any, right: Any) -> Any:
     """A pair as one number that sorts like the pair."""
-    return np.uint64(left) << np.uint64(32) | np.uint64(right)
+    return np.uint64(left) << HALF | np.uint64(right)
 
 
-@helper
+@borrowing
 def find(keys: Any, key: Any) -> Any:
     """The slot of a pair, or the empty one where it belongs."""
     mask = np.uint64(len(keys) - 1)
     at = key * np.uint64(0x9E3779B97F4A7C15)
-    at = (at ^ (at >> np.uint64(32))) & mask
+    at = (at ^ (at >> HALF)) & mask
     while keys[at] != key and keys[at] != EMPTY:
         at = (at + np.uint64(1)) & mask
     return at
 
 
 @helper
-def empty_keys(size: int) -> Any:
-    """Slots that hold no pair."""
-    keys = np.empty(size, np.uint64)
-    for k in range(size):
-        keys[k] = EMPTY
-    return keys
-
-
-@helper
-def with_room(pairs: Any, room: Any) -> Any:
-    """The same pairs in a table that stays half empty with so many."""
-    keys, known = pairs
+def with_room(state: Any, more: Any) -> Any:
+    """The same state with room for so many more pairs."""
+    keys, known, places, counts, heap, sizes = state
+    while len(heap) < sizes[HEAP] + more:
+        counts, heap = longer(counts), longer(heap)
     size = len(keys)
-    while size < 2 * room:
+    while size < 2 * (sizes[PAIRS] + more):
         size *= 2
-    if size == len(keys):
-        return pairs
-    larger = empty_keys(size)
-    moved = np.zeros((size, 7), np.int64)
-    for k in range(len(keys)):
-        if keys[k] != EMPTY:
-            at = find(larger, keys[k])
-            larger[at] = keys[k]
-            # Column by column: assigning a row would compile four seconds of error messages.
-            for column in range(7):
-                moved[at, column] = known[k, column]
-    return larger, moved
+    if size > len(keys):
+        larger, moved = np.empty(size, np.uint64), np.zeros((size, 3), np.int64)
+        larger[:] = EMPTY
+        for k in range(len(keys)):
+            if keys[k] != EMPTY:
+                at = find(larger, keys[k])
+                larger[at] = keys[k]
+                # Column by column: assigning a row would compile four seconds of error messages.
+                for column in range(3):
+                    moved[at, column] = known[k, column]
+        keys, known = larger, moved
+    return State(keys, known, places, counts, heap, sizes)
 
 
-@helper
-def add(pairs: Any, nodes: Any, sizes: Any, key: Any, where: Any) -> None:
-    """One more occurrence of a pair: `where` is its place and the weight of its piece."""
-    keys, known = pairs
-    place, weight = where
-    at = find(keys, key)
-    if keys[at] == EMPTY:
-        keys[at] = key
-        known[at, HEAD] = -1
-        known[at, ROUND] = -1
-        sizes[PAIRS] += 1
-    # A pair that this round has made more frequent goes into the heap once, at the round's end.
-    if known[at, ROUND] != sizes[NOW]:
-        known[at, ROUND] = sizes[NOW]
-        known[at, TOUCHED] = sizes[LAST]
-        sizes[LAST] = at
-    node = sizes[USED]
-    sizes[USED] += 1
-    nodes[node, 0] = place
-    nodes[node, 1] = -1
-    if known[at, HEAD] < 0:
-        known[at, HEAD] = node
-    else:
-        nodes[known[at, TAIL], 1] = node
-    known[at, TAIL] = node
-    known[at, NODES] += 1
-    known[at, COUNT] += weight
-
-
-@helper
-def take(pairs: Any, key: Any, weight: Any) -> None:
-    """One occurrence of a pair less; pairs that would be too long were never entered."""
-    keys, known = pairs
-    at = find(keys, key)
-    if keys[at] == key:
-        known[at, COUNT] -= weight
-
-
-@helper
-def before(heap: Any, i: Any, j: Any) -> Any:
+@borrowing
+def before(state: Any, i: Any, j: Any) -> Any:
     """Whether entry i comes before entry j: the larger count, then the older pair."""
-    counts, keys = heap
-    return counts[i] > counts[j] or (counts[i] == counts[j] and keys[i] < keys[j])
+    counts, heap = state.counts, state.heap
+    return counts[i] > counts[j] or (counts[i] == counts[j] and heap[i] < heap[j])
 
 
-@helper
-def swap(heap: Any, i: Any, j: Any) -> None:
+@borrowing
+def swap(state: Any, i: Any, j: Any) -> None:
     """Exchange two entries."""
-    counts, keys = heap
+    counts, heap = state.counts, state.heap
     counts[i], counts[j] = counts[j], counts[i]
-    keys[i], keys[j] = keys[j], keys[i]
+    heap[i], heap[j] = heap[j], heap[i]
 
 
-@helper
-def push(heap: Any, sizes: Any, count: Any, key: Any) -> None:
+@borrowing
+def push(state: Any, count: Any, key: Any) -> None:
     """Enter a pair into the heap."""
-    i = sizes[HEAP]
-    sizes[HEAP] += 1
-    heap[0][i] = count
-    heap[1][i] = key
-    while i > 0 and before(heap, i, (i - 1) >> 1):
-        swap(heap, i, (i - 1) >> 1)
+    i = state.sizes[HEAP]
+    state.sizes[HEAP] += 1
+    state.counts[i] = count
+    state.heap[i] = key
+    while i > 0 and before(state, i, (i - 1) >> 1):
+        swap(state, i, (i - 1) >> 1)
         i = (i - 1) >> 1
 
 
-@helper
-def pop(heap: Any, sizes: Any) -> tuple[Any, Any]:
+@borrowing
+def pop(state: Any) -> None:
     """Take the first entry out of the heap."""
-    count, key = heap[0][0], heap[1][0]
-    sizes[HEAP] -= 1
-    swap(heap, 0, sizes[HEAP])
+    state.sizes[HEAP] -= 1
+    size = state.sizes[HEAP]
+    swap(state, 0, size)
     i = 0
     while True:
         child = 2 * i + 1
-        if child + 1 < sizes[HEAP] and before(heap, child + 1, child):
+        if child + 1 < size and before(state, child + 1, child):
             child += 1
-        if child >= sizes[HEAP] or not before(heap, child, i):
-            return count, key
-        swap(heap, i, child)
+        if child >= size or not before(state, child, i):
+            return
+        swap(state, i, child)
         i = child
 
 
-@helper
-def push_touched(pairs: Any, heap: Any, sizes: Any) -> Any:
-    """Enter all pairs that became more frequent in this round; the heap, enlarged if needed."""
-    _, known = pairs
-    touched = 0
-    at = sizes[LAST]
-    while at >= 0:
-        touched += 1
-        at = known[at, TOUCHED]
-    if sizes[HEAP] + touched >= len(heap[0]):
-        more = len(heap[0]) + 2 * touched
-        counts, keys = np.empty(more, np.int64), np.empty(more, np.uint64)
-        for k in range(sizes[HEAP]):
-            counts[k] = heap[0][k]
-            keys[k] = heap[1][k]
-        heap = counts, keys
-    at = sizes[LAST]
-    while at >= 0:
-        if known[at, COUNT] > 0:
-            push(heap, sizes, known[at, COUNT], pairs[0][at])
-        at = known[at, TOUCHED]
-    sizes[LAST] = -1
-    return heap
-
-
-@helper
-def best_pair(pairs: Any, heap: Any, sizes: Any) -> tuple[Any, Any]:
-    """The most frequent pair and its count; 0 if there is none."""
-    while sizes[HEAP] > 0:
-        count, key = pop(heap, sizes)
-        now = pairs[1][find(pairs[0], key), COUNT]
+@borrowing
+def best_pair(state: Any) -> Any:
+    """The slot of the most frequent pair, which stays in the heap, or -1 if there is none."""
+    while state.sizes[HEAP] > 0:
+        count, key = state.counts[0], state.heap[0]
+        at = find(state.keys, key)
+        now = state.known[at, COUNT]
         if count == now:
-            return count, key
-        if now > 0:
-            push(heap, sizes, now, key)
-    return np.int64(0), EMPTY
+            return np.int64(at)
+        pop(state)
+        if now >= state.sizes[LEAST]:
+            push(state, now, key)
+    return np.int64(-1)
+
+
+@inlined
+def weight_from(row: Any, r: Any, p: Any) -> Any:
+    """In which stretch of equal weights a place lies, if it is not before stretch r."""
+    begins = row.begins
+    if begins[r + 1] > p:
+        return r
+    step = np.int64(1)
+    while r + step < len(begins) and begins[r + step] <= p:
+        r += step
+        step *= 2
+    while step > 1:
+        step //= 2
+        if r + step < len(begins) and begins[r + step] <= p:
+            r += step
+    return r
+
+
+@inlined
+def note(side: Any, neighbour: Any, place: Any, weight: Any) -> None:
+    """Add one place to the sums of a neighbour."""
+    if side.seen[neighbour] == 0:
+        side.tokens[side.sizes[0]] = neighbour
+        side.sizes[0] += 1
+    side.seen[neighbour] += 1
+    side.sums[neighbour] += weight
+    side.neighbours[side.sizes[1]] = neighbour
+    side.places[side.sizes[1]] = place
+    side.sizes[1] += 1
 
 
 @helper
-def places_of(pairs: Any, nodes: Any, key: Any) -> Any:
-    """Where the pair was entered; its list is emptied. Left to right, where that matters."""
-    at = find(pairs[0], key)
-    known = pairs[1]
-    places = np.empty(known[at, NODES], np.int64)
-    node = known[at, HEAD]
+def side_of(scratch: Any, room: Any) -> Any:
+    """A side with nothing noted and room for so many places."""
+    sums, seen, ends, tokens = scratch
+    buffers = np.empty(room, np.int32), np.empty(room, np.uint32)
+    return Side(sums, seen, ends, tokens, np.zeros(2, np.int64), *buffers)
+
+
+@borrowing
+def clear(side: Any) -> None:
+    """Forget what was noted."""
+    for k in range(side.sizes[0]):
+        side.seen[side.tokens[k]] = 0
+        side.sums[side.tokens[k]] = 0
+    side.sizes[0] = side.sizes[1] = 0
+
+
+@borrowing
+def enter(state: Any, side: Any, token: Any, is_left: Any, spare: Any) -> None:
+    """Enter the pairs of a token with its neighbours, as counted anew, unless they are rare.
+
+    `spare` is by token: whether it is short enough to be a neighbour of this one.
+    """
+    known, sizes = state.known, state.sizes
+    for k in range(side.sizes[0]):
+        other = side.tokens[k]
+        side.ends[other] = -1
+        key = key_of(other, token) if is_left else key_of(token, other)
+        at = find(state.keys, key)
+        is_new = state.keys[at] == EMPTY
+        if (is_new and side.sums[other] < sizes[LEAST]) or spare[0][other] > spare[1]:
+            continue
+        if is_new:
+            state.keys[at] = key
+            sizes[PAIRS] += 1
+        side.ends[other] = sizes[USED]
+        known[at, COUNT] = side.sums[other]
+        known[at, BEGIN] = sizes[USED]
+        known[at, PLACES] = side.seen[other]
+        sizes[USED] += side.seen[other]
+        if side.sums[other] >= sizes[LEAST]:
+            push(state, side.sums[other], key)
+    for k in range(side.sizes[1]):
+        end = side.ends[side.neighbours[k]]
+        if end >= 0:
+            state.places[end] = side.places[k]
+            side.ends[side.neighbours[k]] = end + 1
+
+
+@borrowing
+def lose(state: Any, side: Any, token: Any, is_left: Any) -> None:
+    """Subtract the pairs that a token had with its neighbours; rare ones were never entered."""
+    for k in range(side.sizes[0]):
+        other = side.tokens[k]
+        key = key_of(other, token) if is_left else key_of(token, other)
+        at = find(state.keys, key)
+        if state.keys[at] == key:
+            state.known[at, COUNT] -= side.sums[other]
+
+
+@inlined
+def around(row: Any, lengths: Any, place: Any, sides: Any) -> None:
+    """Note the neighbours of the token that begins here."""
+    begin, length, r = place
+    left, right = sides
+    neighbour = row.cells[begin - 1]
+    if neighbour >= 0:
+        note(left, neighbour, begin - lengths[neighbour], row.weights[r])
+    neighbour = row.cells[begin + length]
+    if neighbour >= 0:
+        note(right, neighbour, begin, row.weights[r])
+
+
+@borrowing
+def merge_places(row: Any, lengths: Any, places: Any, pair: Any, sides: Any) -> None:
+    """Make one token of the pair at all its places, and note the neighbours."""
+    a, b, token = pair
+    cells = row.cells
+    first, length = np.int64(lengths[a]), np.int64(lengths[a]) + np.int64(lengths[b])
+    r = np.int64(0)
     for k in range(len(places)):
-        places[k] = nodes[node, 0]
-        node = nodes[node, 1]
-    known[at, HEAD] = -1
-    known[at, NODES] = 0
-    # Of a run of equal tokens the left ones are merged first.
-    if key >> np.uint64(32) == key & np.uint64(0xFFFFFFFF):
-        places.sort()
-    return places
+        p = np.int64(places[k])
+        q = p + first
+        # What was entered here may have become another token: then its cells tell.
+        if cells[p] != a or cells[q] != b:
+            continue
+        r = weight_from(row, r, p)
+        cells[q - 1] = INSIDE
+        cells[q] = INSIDE
+        cells[p] = token
+        cells[p + length - 1] = token
+        around(row, lengths, (p, length, r), sides)
 
 
 @helper
-def merge_at(chain: Any, p: Any, pair: Any, pairs: Any, state: Any) -> None:
-    """Make one token of the pair at a place, and change the pairs around it."""
-    symbols, left_of, right_of, weights = chain
-    a, b, token, longest, starts = pair
-    nodes, sizes = state
-    q = right_of[p]
-    if symbols[p] != a or q < 0 or symbols[q] != b:
-        return
-    before_, behind, weight = left_of[p], right_of[q], weights[p]
-    symbols[p] = token
-    symbols[q] = -1
-    spare = longest - (starts[token + 1] - starts[token])
-    right_of[p] = behind
-    if before_ >= 0:
-        other = symbols[before_]
-        take(pairs, key_of(other, a), weight)
-        if starts[other + 1] - starts[other] <= spare:
-            add(pairs, nodes, sizes, key_of(other, token), (before_, weight))
-    if behind >= 0:
-        other = symbols[behind]
-        left_of[behind] = p
-        take(pairs, key_of(b, other), weight)
-        if starts[other + 1] - starts[other] <= spare:
-            add(pairs, nodes, sizes, key_of(token, other), (p, weight))
+def enter_again(row: Any, lengths: Any, token: Any, state: Any, side: Any) -> Any:
+    """Count the pairs of a token anew that another pair has made as well; the state."""
+    cells, spare = row.cells, side[2]
+    found = 0
+    for k in range(len(cells)):
+        found += cells[k] == token
+    left, right = side_of(side[0], found), side_of(side[1], found)
+    state = with_room(state, 2 * found)
+    while len(state.places) < state.sizes[USED] + 2 * found:
+        keys, known, places, counts, heap, sizes = state
+        state = State(keys, known, longer(places), counts, heap, sizes)
+    length = np.int64(lengths[token])
+    r: Any = np.int64(0)
+    p: Any = np.int64(0)
+    while p < len(cells):
+        if cells[p] == token:
+            r = weight_from(row, r, p)
+            around(row, lengths, (p, length, r), (left, right))
+            p += length
+        else:
+            p += 1
+    enter(state, left, token, True, spare)
+    enter(state, right, token, False, spare)
+    clear(left)
+    clear(right)
+    return state
 
 
 @helper
-def token_spelled(spelling: Any, starts: Any, slots: Any, pair: Any, tokens: Any) -> Any:
-    """The token that is spelled like this pair: one that exists, or the next number."""
-    mask = np.uint64(len(slots) - 1)
-    begin = starts[tokens]
-    end = begin
-    mixed = np.uint64(0xCBF29CE484222325)
-    for part in pair:
-        for k in range(starts[part], starts[part + 1]):
-            spelling[end] = spelling[k]
-            mixed = (mixed ^ np.uint64(spelling[k])) * np.uint64(0x100000001B3)
-            end += 1
-    at = (mixed ^ (mixed >> np.uint64(29))) & mask
-    while slots[at] >= 0:
-        known = np.int64(slots[at])
-        if starts[known + 1] - starts[known] == end - begin:
-            same = 0
-            while same < end - begin and spelling[starts[known] + same] == spelling[begin + same]:
-                same += 1
-            if same == end - begin:
-                return known
-        at = (at + np.uint64(1)) & mask
-    slots[at] = tokens
-    starts[tokens + 1] = end
-    return tokens
+def by_left_token(row: Any, lengths: Any, tokens: Any, room: Any) -> tuple[Any, Any]:
+    """Where pairs begin, sorted by their left token, with so much room behind; and the ends."""
+    cells = row.cells
+    ends = np.zeros(tokens + 1, np.int64)
+    p = np.int64(1)
+    while p < len(cells) - 1:
+        token = cells[p]
+        p += lengths[token] if token >= 0 else 1
+        ends[token + 1] += token >= 0 and cells[p] >= 0
+    for token in range(tokens):
+        ends[token + 1] += ends[token]
+    total = ends[tokens]
+    places = np.empty(total + max(total, room), np.uint32)
+    p = np.int64(1)
+    while p < len(cells) - 1:
+        token, place = cells[p], p
+        p += lengths[token] if token >= 0 else 1
+        if token >= 0 and cells[p] >= 0:
+            places[ends[token]] = place
+            ends[token] += 1
+    return places, ends
 
 
 @helper
-def all_pairs(chain: Any) -> Any:
-    """Pairs, nodes, sizes and heap before the first merge."""
-    symbols, _, right_of, weights = chain
-    # Each merge takes one token away and adds two nodes at most.
-    nodes = np.empty((3 * len(symbols) + 1, 2), np.int32)
-    sizes = np.zeros(5, np.int64)
-    sizes[LAST] = -1
-    # There are 65,536 pairs of bytes: this table does not grow while they are entered.
-    pairs = empty_keys(1 << 17), np.zeros((1 << 17, 7), np.int64)
-    heap = np.zeros(1, np.int64), np.zeros(1, np.uint64)
-    for p in range(len(symbols)):
-        if right_of[p] >= 0:
-            key = key_of(symbols[p], symbols[right_of[p]])
-            add(pairs, nodes, sizes, key, (p, weights[p]))
-    heap = push_touched(pairs, heap, sizes)
-    return pairs, nodes, sizes, heap
+def all_pairs(row: Any, lengths: Any, tokens: Any, least: Any, room: Any) -> Any:
+    """The state with all pairs that are as frequent as `least`, counted anew.
+
+    `room` is how many places have to fit behind those that there are, the scratch of a side, and
+    by token what makes it too long.
+    """
+    more, scratch, longest = room
+    places, ends = by_left_token(row, lengths, tokens, more)
+    keys = np.empty(1 << 17, np.uint64)
+    keys[:] = EMPTY
+    heap = np.empty(1, np.int64), np.empty(1, np.uint64)
+    sizes = np.array([0, 0, 0, least], np.int64)
+    state = State(keys, np.zeros((1 << 17, 3), np.int64), places, *heap, sizes)
+    begin = np.int64(0)
+    for token in range(tokens):
+        # The places are sorted once more in the same array: those entered end where these begin.
+        side = side_of(scratch, ends[token] - begin)
+        r = np.int64(0)
+        for k in range(begin, ends[token]):
+            p = np.int64(places[k])
+            r = weight_from(row, r, p)
+            note(side, row.cells[p + lengths[token]], p, row.weights[r])
+        begin = ends[token]
+        state = with_room(state, side.sizes[0])
+        enter(state, side, token, False, (lengths, longest - np.int64(lengths[token])))
+        clear(side)
+    return state
 
 
 @helper
-def longer(array: Any) -> Any:
-    """The same array with as much room again."""
-    more = np.empty(2 * len(array), array.dtype)
-    for k in range(len(array)):
-        more[k] = array[k]
-    return more
+def next_pair(row: Any, lengths: Any, state: Any, bounds: Any) -> tuple[Any, Any]:
+    """The state with room for what a merge gives, and the slot of the most frequent pair or -1."""
+    tokens, least, longest, scratch = bounds
+    while True:
+        at = best_pair(state)
+        found = state.sizes[LEAST]
+        if at < 0 and found <= least:
+            return state, at
+        room = 2 * state.known[at, PLACES] if at >= 0 else np.int64(0)
+        if at >= 0 and state.sizes[USED] + room <= len(state.places):
+            return state, at
+        found = found if at >= 0 else max(least, found // LOWERED)
+        state = all_pairs(row, lengths, tokens, found, (room, scratch, longest))
 
 
 @helper
-def merges_of(chain: Any, spelled: Any, goal: int, least: int, longest: int) -> Any:
+def merge_everywhere(row: Any, lengths: Any, state: Any, pair: Any, around_it: Any) -> Any:
+    """Make one token of a pair wherever it is; the state."""
+    a, b, token, is_new = pair
+    at, scratch, longest = around_it
+    begin, number = state.known[at, BEGIN], state.known[at, PLACES]
+    left, right = side_of(scratch[0], number), side_of(scratch[1], number)
+    places = state.places[begin : begin + number]
+    merge_places(row, lengths, places, (a, b, token), (left, right))
+    state = with_room(state, left.sizes[0] + right.sizes[0])
+    spare = (lengths, longest - np.int64(lengths[token]))
+    if is_new:
+        # Before what is lost is subtracted: in a run, pairs are gained and lost again.
+        enter(state, left, token, True, spare)
+        enter(state, right, token, False, spare)
+    lose(state, left, a, True)
+    lose(state, right, b, False)
+    clear(left)
+    clear(right)
+    state.known[find(state.keys, key_of(a, b)), COUNT] = 0
+    if not is_new:
+        state = enter_again(row, lengths, token, state, (*scratch, spare))
+    return state
+
+
+@helper
+def merges_of(row: Any, spelled: Any, scratch: Any, bounds: Any) -> Any:
     """All merges in order (left, right, token) until there are `goal` tokens; see the reference.
 
     `spelled` has the bytes of the 256 tokens that there are, in the order of the tie rule, their
-    beginnings, and the slots in which tokens are found by their bytes.
+    beginnings and lengths, and the slots in which tokens are found by their bytes. `bounds` are the
+    goal, the least count of a pair, the one to begin with, and the bytes of the longest token.
     """
-    spelling, starts, slots = spelled
-    pairs, nodes, sizes, heap = all_pairs(chain)
-    merges = np.empty(1 << 12, np.int32)
+    spelling, starts, lengths, slots, done = spelled
+    goal, least, first, longest = bounds
     tokens, count = 256, 0
+    state = all_pairs(row, lengths, tokens, first, (0, scratch[0], longest))
+    merges = np.empty(3 << 12, np.int32)
     while tokens < goal:
-        weight, key = best_pair(pairs, heap, sizes)
-        if weight < least or weight < 1:
+        state, at = next_pair(row, lengths, state, (tokens, least, longest, scratch[0]))
+        if at < 0:
             break
-        a, b = np.int64(key >> np.uint64(32)), np.int64(key & np.uint64(0xFFFFFFFF))
-        length = starts[a + 1] - starts[a] + starts[b + 1] - starts[b]
-        while starts[tokens] + length > len(spelling):
+        key = state.keys[at]
+        pop(state)
+        a, b = np.int64(key >> HALF), np.int64(key & LOWER_HALF)
+        while starts[tokens] + lengths[a] + lengths[b] > len(spelling):
             spelling = longer(spelling)
         token = token_spelled(spelling, starts, slots, (a, b), tokens)
+        lengths[token] = lengths[a] + lengths[b]
+        pair = (a, b, token, token == tokens)
         tokens += token == tokens
-        places = places_of(pairs, nodes, key)
-        pairs = with_room(pairs, sizes[PAIRS] + 2 * min(len(places), tokens) + 1)
-        sizes[NOW] += 1
-        for p in places:
-            merge_at(chain, p, (a, b, token, longest, starts), pairs, (nodes, sizes))
-        at = find(pairs[0], key)
-        pairs[1][at, COUNT] = 0
-        heap = push_touched(pairs, heap, sizes)
+        state = merge_everywhere(row, lengths, state, pair, (at, scratch, longest))
+        slot = find(done, key)
         # Two pairs may spell one token, so a pair can come up again: it stays the merge it was.
-        if pairs[1][at, MERGED]:
+        if done[slot] == key:
             continue
-        pairs[1][at, MERGED] = 1
+        done[slot] = key
         if 3 * count + 3 > len(merges):
             merges = longer(merges)
         merges[3 * count], merges[3 * count + 1], merges[3 * count + 2] = a, b, token
         count += 1
     return merges[: 3 * count].reshape(-1, 3), spelling[: starts[tokens]], starts[: tokens + 1]
+
+
+def scratch_of(goal: int) -> Any:
+    """What a side needs for each token."""
+    numbers = (np.zeros(goal, np.int64) for _ in range(3))
+    return (*numbers, np.zeros(goal, np.int32))

@@ -5,218 +5,284 @@ frequent pairs, the one whose left token is older, then the one whose right toke
 ordered as in GPT-2. See `tokenizer/reference.py`, which says the same in plain Python.
 """
 
-from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
 from itertools import pairwise
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
-import pyarrow.json
-import pyarrow.parquet
 
 from curate.column import view
 from curate.errors import CurateError, InputError, RecipeError
-from curate.schema import LANGUAGE, TEXT
-from tokenizer.counting import COUNTS, count_pieces
-from tokenizer.merge import merges_of
-from tokenizer.pretokenize import splitter
+from curate.kernel import borrowing
+from curate.room import free_memory
+from curate.schema import TEXT, Batch
+from curate.sizes import shown
+from tokenizer import balance
+from tokenizer.counting import COUNTS, Tally
+from tokenizer.counts import Counter, merged, totals_of
+from tokenizer.merge import EMPTY, Row, merges_of, scratch_of
+from tokenizer.pretokenize import Pattern, splitter
 from tokenizer.reference import BYTES
 from tokenizer.vocabulary import Vocabulary
 
 ALPHABET = np.frombuffer(b"".join(BYTES), np.uint8)
-# Places are 32-bit numbers, and three nodes are kept for each byte.
-MOST_BYTES = (2**31 - 2) // 3
-# Text is read in blocks of this size, whatever the size of the file.
-BLOCK_BYTES = 16 << 20
-# Counts of blocks are summed when they have so many rows: memory follows the distinct pieces.
-PENDING_ROWS = 4_000_000
-PACKED = (".gz", ".zst", ".bz2")
-JSON_TEXT = pyarrow.json.ParseOptions(
-    explicit_schema=pa.schema([(TEXT, pa.string()), (LANGUAGE, pa.string())]),
-    unexpected_field_behavior="ignore",
-)
+EDGE = -2
+COUNTS_FILE = "pieces.parquet"
+# Places are unsigned numbers of 32 bits.
+MOST_CELLS = (1 << 32) - 1
+# Pairs that are rarer than one in so many for each token are not kept track of at first. Of 140 MB
+# of English, 32,000 tokens take pairs down to a third of that.
+RARE = 16
+# Memory of the merges for each byte and each piece that is learned from (measured).
+BYTE_MEMORY, PIECE_MEMORY = 16, 48
 
 
 @dataclass(frozen=True)
 class Train:
     """How a tokenizer is trained, or which one is loaded instead."""
 
-    pattern: str = "gpt2"  # a name in pretokenize.PATTERNS, or a pattern of one's own
-    vocab_size: int = 8192  # bytes and special tokens included
+    pattern: Pattern = "gpt2"  # names in pretokenize.PATTERNS or patterns of one's own, in turn
+    vocab_size: int = 8192  # bytes, special and reserved tokens included
     special_tokens: tuple[str, ...] = ("<|endoftext|>",)  # the first one ends a document
+    reserved_tokens: int = 0  # special tokens without a meaning yet, the last ones (BLOOM: 200)
+    multiple_of: int = 1  # vocab_size is rounded up to a multiple, by more merges (BLOOM: 128)
     min_frequency: int = 2  # a pair must occur so often to be merged
     max_token_length: int = 0  # bytes; 0 is without bound
+    min_count: int = 1  # pieces that occur less often are left out; 2 saves most of the memory
+    normalization: Literal["", "NFC", "NFKC"] = ""  # decode no longer gives the text back
+    balance: str = ""  # a column of names, such as language: each counts as said below
+    alpha: float = 0.3  # a share of the text becomes share^alpha; 1 leaves it, 0 makes all equal
+    ratios: dict[str, float] = field(default_factory=dict)  # or these; who is not named is left out
     load: str | None = None  # a tokenizer.json, vocab.json or *.tiktoken to use as it is
 
     def __post_init__(self) -> None:
         splitter(self.pattern)
-        smallest = 256 + len(self.special_tokens)
-        if not smallest <= self.vocab_size < 1 << 24:
+        self._check_bounds()
+        smallest = 256 + len(self.specials)
+        if not smallest <= self.vocab_size or not self.size < 1 << 24:
             raise RecipeError(
                 f"tokenizer.vocab_size: {self.vocab_size}; write {smallest} (256 bytes and "
-                f"{len(self.special_tokens)} special tokens) to {(1 << 24) - 1}"
+                f"{len(self.specials)} special tokens) to {(1 << 24) - 1}"
             )
-        if len(set(self.special_tokens)) < len(self.special_tokens) or "" in self.special_tokens:
+        if len(set(self.specials)) < len(self.specials) or "" in self.specials:
             raise RecipeError("tokenizer.special_tokens: each must be different, and none empty")
-        if self.min_frequency < 1:
-            raise RecipeError(f"tokenizer.min_frequency: {self.min_frequency}; write 1 or more")
         if self.max_token_length < 0 or self.max_token_length == 1:
             raise RecipeError(
                 "tokenizer.max_token_length: write 2 or more bytes, or 0 for no bound"
             )
+        if self.normalization not in ("", "NFC", "NFKC"):
+            raise RecipeError(f"tokenizer.normalization: {self.normalization}; write NFC or NFKC")
+
+    def _check_bounds(self) -> None:
+        for name, low in (
+            ("min_frequency", 1),
+            ("min_count", 1),
+            ("multiple_of", 1),
+            ("reserved_tokens", 0),
+        ):
+            if getattr(self, name) < low:
+                raise RecipeError(f"tokenizer.{name}: {getattr(self, name)}; write {low} or more")
+        if not 0 <= self.alpha <= 1:
+            raise RecipeError(f"tokenizer.alpha: {self.alpha:g}; write 0 to 1")
+        if self.ratios and not self.balance:
+            raise RecipeError("tokenizer.ratios: name the column they are about, as `balance:`")
+        if any(not ratio >= 0 or ratio == float("inf") for ratio in self.ratios.values()):
+            raise RecipeError("tokenizer.ratios: write numbers of 0 or more")
+
+    @property
+    def specials(self) -> tuple[str, ...]:
+        """All special tokens, those in reserve last."""
+        return self.special_tokens + tuple(f"<|reserved_{i}|>" for i in range(self.reserved_tokens))
+
+    @property
+    def size(self) -> int:
+        """The size of the vocabulary, a multiple of what was asked for."""
+        return -(-self.vocab_size // self.multiple_of) * self.multiple_of
 
 
-def merge_counts(tables: Iterable[pa.Table]) -> pa.Table:
-    """The sum of counts by piece, sorted by piece: the same for any order and split of tables."""
-    every = pa.concat_tables([COUNTS.empty_table(), *tables])
-    summed = every.group_by("piece").aggregate([("count", "sum")])
-    table = pa.table([summed["piece"], summed["count_sum"]], schema=COUNTS)
-    return table.take(pc.sort_indices(table, [("piece", "ascending")]))
+def counting_facts(settings: Train) -> dict[str, Any]:
+    """The settings on which counts depend: others may change without counting again."""
+    return {name: getattr(settings, name) for name in ("pattern", "normalization", "balance")}
 
 
-def chain_of(pieces: pa.Table) -> tuple[Any, ...]:
-    """All pieces as one row of bytes: numbers, neighbours left and right, weights."""
-    column = pieces["piece"].combine_chunks()
-    if isinstance(column, pa.ChunkedArray):
-        column = column.chunk(0) if column.num_chunks else pa.array([], pa.binary())
-    data, offsets = view(column)
-    total = int(offsets[-1]) - int(offsets[0])
-    number = np.empty(256, np.int32)
-    number[ALPHABET] = np.arange(256)
-    lengths = np.diff(offsets)
-    places = np.arange(total, dtype=np.int32)
-    left_of, right_of = places - 1, places + 1
-    begins = offsets[:-1][lengths > 0] - offsets[0]
-    left_of[begins] = -1
-    right_of[begins - 1] = -1  # the first piece's neighbour to the left is the very end
-    weights = np.repeat(pieces["count"].to_numpy(), lengths)
-    return number[data[offsets[0] : offsets[-1]]], left_of, right_of, weights
+@borrowing
+def lay(data: Any, offsets: Any, begins: Any, numbers: Any, cells: Any) -> None:
+    """Write each piece to its place, and an edge behind it."""
+    for k in range(len(begins)):
+        at = begins[k]
+        for i in range(offsets[k], offsets[k + 1]):
+            cells[at] = numbers[data[i]]
+            at += 1
+        cells[at] = EDGE
 
 
-def train(pieces: pa.Table, settings: Train) -> Vocabulary:
-    """The vocabulary that BPE learns from counted pieces; special tokens come last."""
-    size = int(pc.sum(pc.binary_length(pieces["piece"])).as_py() or 0)
-    if size > MOST_BYTES:
-        raise CurateError(f"{size} bytes of distinct pieces; at most {MOST_BYTES} can be merged")
-    goal = settings.vocab_size - len(settings.special_tokens)
-    longest = settings.max_token_length or 1 << 40
+def row_of(pieces: pa.Table) -> Row:
+    """All pieces in one row, the most frequent ones first."""
+    counts = pieces["count"].to_numpy()
+    lengths = pc.binary_length(pieces["piece"]).to_numpy()
+    order = np.argsort(-counts, kind="stable")
+    ends = np.cumsum(lengths[order] + 1, dtype=np.int64)
+    begins = np.empty(len(order), np.int64)
+    begins[order] = ends - lengths[order]
+    numbers = np.empty(256, np.int32)
+    numbers[ALPHABET] = np.arange(256)
+    cells = np.empty(int(ends[-1]) + 1 if len(ends) else 1, np.int32)
+    cells[0] = EDGE
+    row = 0
+    for chunk in pieces["piece"].chunks:
+        lay(*view(chunk), begins[row : row + len(chunk)], numbers, cells)
+        row += len(chunk)
+    ordered = counts[order]
+    last = np.flatnonzero(np.append(ordered[1:] != ordered[:-1], [True] * (len(order) > 0)))
+    stretches = np.concatenate([[0], ends[last] + 1])
+    return Row(cells, stretches, ordered[last])
+
+
+def train(pieces: pa.Table, settings: Train, unit: int = 1) -> Vocabulary:
+    """The vocabulary that BPE learns from counted pieces; special tokens come last.
+
+    `unit` is what one occurrence counts. All occurrences of a piece must be in one row.
+    """
+    size = int(pc.sum(pc.binary_length(pieces["piece"])).as_py() or 0) + pieces.num_rows + 1
+    if size > MOST_CELLS:
+        raise CurateError(
+            f"{size} bytes of distinct pieces; at most {MOST_CELLS} can be learned from: "
+            "leave rare ones out with min_count"
+        )
+    goal = settings.size - len(settings.specials)
     starts = np.zeros(goal + 2, np.int64)
     starts[:257] = np.arange(257)
     # Tokens of one byte are not in it: what is looked for has two bytes at least.
     slots = np.full(1 << (2 * goal).bit_length(), -1, np.int32)
-    spelled = (ALPHABET.copy(), starts, slots)
-    chain = chain_of(pieces)
-    merges, spelling, starts = merges_of(chain, spelled, goal, settings.min_frequency, longest)
+    done = np.full(1 << (2 * goal + 2).bit_length(), EMPTY, np.uint64)
+    spelled = (ALPHABET.copy(), starts, np.ones(goal + 1, np.int32), slots, done)
+    least = settings.min_frequency * unit
+    first = max(least, int((pc.sum(pieces["count"]).as_py() or 0) / (RARE * goal)))
+    bounds = (goal, least, first, settings.max_token_length or 1 << 40)
+    scratch = scratch_of(goal), scratch_of(goal)
+    merges, spelling, starts = merges_of(row_of(pieces), spelled, scratch, bounds)
     text = spelling.tobytes()
     tokens = tuple(text[i:j] for i, j in pairwise(starts.tolist()))
-    for name in settings.special_tokens:
+    for name in settings.specials:
         if name.encode() in tokens:
             raise CurateError(
                 f"the text taught {name!r} as a word; name the special token otherwise"
             )
-    specials = {name: len(tokens) + i for i, name in enumerate(settings.special_tokens)}
-    return Vocabulary(tokens, merges, settings.pattern, specials)
+    specials = {name: len(tokens) + i for i, name in enumerate(settings.specials)}
+    pattern: Any = settings.pattern
+    return Vocabulary(tokens, merges, pattern, specials, normalization=settings.normalization)
 
 
-def text_batches(path: Path) -> Iterator[pa.RecordBatch]:
-    """A file in batches with a column `text`: Parquet, JSONL, or lines of text.
-
-    A line of plain text keeps its line end, as in the training of `tokenizers`. Packed files
-    (.gz, .zst, .bz2) are unpacked on the way.
-    """
-    name = path.name.removesuffix(path.suffix) if path.suffix in PACKED else path.name
+def normalized(texts: pa.Array, settings: Train) -> pa.Array:
+    """The texts as they are counted."""
+    if not settings.normalization:
+        return texts
     try:
-        if name.endswith(".parquet"):
-            yield from checked(parquet(path).iter_batches(1 << 12), path)
-        elif name.endswith((".jsonl", ".ndjson", ".json")):
-            with pa.input_stream(path) as stream:
-                options = pyarrow.json.ReadOptions(block_size=BLOCK_BYTES)
-                yield from checked(pyarrow.json.open_json(stream, options, JSON_TEXT), path)
-        else:
-            yield from line_batches(path)
-    except (OSError, pa.ArrowException) as error:
-        raise InputError(f"{path}: cannot be read: {error}") from error
+        return pc.utf8_normalize(texts.cast(pa.string()), settings.normalization)
+    except pa.ArrowInvalid as error:
+        raise InputError(f"{settings.normalization} needs text in UTF-8: {error}") from error
 
 
-def parquet(path: Path) -> pyarrow.parquet.ParquetFile:
-    """A Parquet file to be read in batches, in memory that does not grow with it."""
-    # What is read ahead is held until the file is closed: 450 MB of one of 400 MB, else 80 MB.
-    return pyarrow.parquet.ParquetFile(path, pre_buffer=False)
+def add_batch(counter: Counter, batch: Batch, settings: Train) -> None:
+    """Count the texts of a batch, by group where groups are to be in balance."""
+    groups = None
+    if settings.balance:
+        if settings.balance not in batch.schema.names:
+            there = ", ".join(batch.schema.names)
+            raise InputError(f"no column {settings.balance!r} to balance by; there are: {there}")
+        groups = batch.column(settings.balance)
+    counter.add(normalized(batch.column(TEXT), settings), groups)
 
 
-def checked(batches: Iterable[pa.RecordBatch], path: Path) -> Iterator[pa.RecordBatch]:
-    """The same batches, all with a column of texts."""
-    for batch in batches:
-        if TEXT not in batch.schema.names or not is_text(batch.column(TEXT).type):
-            there = ", ".join(f"{field.name} ({field.type})" for field in batch.schema)
-            raise InputError(f"{path}: no column 'text' of strings; there are: {there}")
-        yield batch
+def learn(
+    paths: Sequence[Path], settings: Train, memory: int | None = None
+) -> tuple[Vocabulary, dict[str, Any]]:
+    """The vocabulary learned from files of counts, and what was counted.
 
-
-def is_text(kind: pa.DataType) -> bool:
-    """Whether a column of this type holds texts."""
-    return bool(pa.types.is_string(kind) or pa.types.is_large_string(kind))
-
-
-def line_batches(path: Path) -> Iterator[pa.RecordBatch]:
-    """The lines of a text file, as bytes, their line ends kept."""
-    rest: list[bytes] = []
-    with pa.input_stream(path) as stream:
-        while block := stream.read(BLOCK_BYTES):
-            end = block.rfind(b"\n") + 1
-            if end:
-                yield lines_of(b"".join([*rest, block[:end]]))
-                rest = []
-            rest.append(block[end:])
-    yield lines_of(b"".join(rest))
-
-
-def lines_of(data: bytes) -> pa.RecordBatch:
-    """Lines as rows."""
-    array = np.frombuffer(data, np.uint8)
-    ends = np.flatnonzero(array == 10) + 1
-    rest = [len(data)] if data and not data.endswith(b"\n") else []
-    offsets = np.concatenate([[0], ends, rest]).astype(np.int32)
-    buffers = [None, pa.py_buffer(offsets), pa.py_buffer(data)]
-    lines = pa.Array.from_buffers(pa.binary(), len(offsets) - 1, buffers)
-    return pa.record_batch([lines], [TEXT])
-
-
-def count_files(paths: Iterable[Path], pattern: str) -> tuple[pa.Table, dict[str, int]]:
-    """Counted pieces of all files, and how many documents and bytes they came from."""
-    total = {"documents": 0, "bytes": 0}
-    pending: list[pa.Table] = []
-    rows = 0
-    for path in paths:
-        for batch in text_batches(path):
-            texts = batch.column(TEXT)
-            total["documents"] += len(texts)
-            total["bytes"] += int(pc.sum(pc.binary_length(texts)).as_py() or 0)
-            pending.append(count_pieces(texts, pattern))
-            rows += pending[-1].num_rows
-            if rows > PENDING_ROWS:
-                pending = [merge_counts(pending)]
-                rows = 0
-    return merge_counts(pending), total
-
-
-def train_on_files(paths: list[Path], settings: Train, folder: Path) -> dict[str, Any]:
-    """Train on the text of these files, write the tokenizer, and say what it was made from."""
-    if not paths:
-        raise InputError("no input: name Parquet, JSONL or text files to train on")
-    pieces, total = count_files(paths, settings.pattern)
-    vocabulary = train(pieces, settings)
-    vocabulary.save(folder)
-    return {
-        "files": len(paths),
-        **total,
-        "pieces": int(pc.sum(pieces["count"]).as_py() or 0),
-        "distinct_pieces": pieces.num_rows,
+    `memory` is what may be taken; where it is not given, what is free.
+    """
+    memory = memory or free_memory()
+    totals = totals_of(paths)
+    weights, unit = None, 1
+    if settings.balance:
+        weights, unit = balance.weights_of(totals, settings.alpha, settings.ratios), balance.ONE
+    weights = weights or dict.fromkeys(totals, 1)
+    pieces, said = kept_pieces(merged(paths, memory // 3, weights), settings.min_count, unit)
+    refuse_large(pieces, memory)
+    vocabulary = train(pieces, settings, unit)
+    return vocabulary, {
+        "documents": sum(documents for documents, _ in totals.values()),
+        "bytes": sum(size for _, size in totals.values()),
+        **said,
         "vocab_size": vocabulary.size,
+        "missing": settings.size - vocabulary.size,
         "merges": len(vocabulary.merges),
         "longest_token": max(len(token) for token in vocabulary.tokens),
+        "normalization": settings.normalization,
+        "groups": balance.shares_of(totals, weights) if settings.balance else {},
         "fingerprint": vocabulary.fingerprint(),
     }
+
+
+def kept_pieces(
+    parts: Iterator[dict[str, Tally]], least: int, unit: int
+) -> tuple[pa.Table, dict[str, int]]:
+    """All pieces that occur so often, and how many there were and are left out."""
+    tables = [COUNTS.empty_table()]
+    sums = np.zeros(4, np.int64)
+    for tallies in parts:
+        for tally in tallies.values():
+            table = tally.counted()[0].cast(COUNTS)
+            # What is weighted may count less than one, and stays.
+            low = least * unit if least > 1 else 0
+            tables.append(table.filter(pc.greater_equal(table["count"], low)))
+            counts = (int(pc.sum(one["count"]).as_py() or 0) for one in (table, tables[-1]))
+            sums += [table.num_rows, tables[-1].num_rows, *counts]
+    rows, kept_rows, every, kept = sums.tolist()
+    return pa.concat_tables(tables), {
+        "pieces": every // unit,
+        "distinct_pieces": rows,
+        "left_out": (every - kept) // unit,
+        "distinct_left_out": rows - kept_rows,
+    }
+
+
+def refuse_large(pieces: pa.Table, memory: int) -> None:
+    """Refuse pieces that cannot be learned from in so much memory."""
+    size = int(pc.sum(pc.binary_length(pieces["piece"])).as_py() or 0)
+    needs = size * BYTE_MEMORY + pieces.num_rows * PIECE_MEMORY
+    if needs > memory:
+        once = int(pc.sum(pc.less(pieces["count"], 2)).as_py() or 0)
+        raise InputError(
+            f"learning from {pieces.num_rows} distinct pieces needs {shown(needs)} of memory, and "
+            f"there are {shown(memory)}: give --memory {-(-needs >> 20)}M, or leave out rare "
+            f"ones with min_count ({once} occur once)"
+        )
+
+
+def remarks(said: dict[str, Any]) -> list[str]:
+    """What of a training its user should know, in lines."""
+    lines = []
+    if said["missing"]:
+        lines.append(
+            f"{said['vocab_size']} tokens, {said['missing']} less than asked for: no other pair is "
+            "frequent enough in this text; train on more, or lower vocab_size or min_frequency"
+        )
+    if said["distinct_left_out"]:
+        lines.append(
+            f"{said['distinct_left_out']} rare pieces left out, "
+            f"{said['left_out'] / max(said['pieces'], 1):.2%} of all occurrences"
+        )
+    if said["normalization"]:
+        lines.append(
+            f"text is changed to {said['normalization']} before it is encoded: decoding gives the "
+            "changed text back"
+        )
+    for group, shares in said["groups"].items():
+        if not shares["weight"]:
+            lines.append(f"{group!r} has no ratio: its {shares['bytes']} bytes are left out")
+    return lines

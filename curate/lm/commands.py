@@ -14,7 +14,7 @@ from curate.lm.adjust import FALLBACK
 from curate.lm.estimate import Estimate
 from curate.lm.train import Workers, train
 from curate.progress import Watcher, console, line, show
-from tokenizer.inputs import files_of
+from tokenizer.corpus import files_of
 
 app = typer.Typer(
     no_args_is_help=True,

@@ -9,7 +9,7 @@ import pyarrow.json
 
 from curate.errors import InputError
 from curate.schema import TEXT
-from tokenizer.train import JSON_TEXT, checked, text_batches
+from tokenizer.corpus import checked, json_options, text_batches
 
 UNIT_BYTES = 64 << 20
 BLOCK_BYTES = 4 << 20
@@ -70,7 +70,7 @@ def _blocks(unit: Unit) -> Iterator[bytes]:
 def _parsed(block: bytes, path: Path) -> pa.Array:
     options = pyarrow.json.ReadOptions(use_threads=False, block_size=len(block) + 1)
     try:
-        table = pyarrow.json.read_json(pa.BufferReader(block), options, JSON_TEXT)
+        table = pyarrow.json.read_json(pa.BufferReader(block), options, json_options())
     except pa.ArrowException as error:
         raise InputError(f"{path}: cannot be read: {error}") from error
     column = [batch.column(TEXT) for batch in checked(table.to_batches(), path)]
