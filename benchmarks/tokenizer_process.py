@@ -1,0 +1,87 @@
+"""One process of a benchmark: on one core and one thread, with its time, memory and figures."""
+
+import json
+import os
+import subprocess
+import tempfile
+import time
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from benchmarks.inputs import ROOT
+
+ONE_THREAD = {
+    "RAYON_NUM_THREADS": "1",
+    "TOKENIZERS_PARALLELISM": "false",
+    "NUMBA_NUM_THREADS": "1",
+    "OMP_NUM_THREADS": "1",
+    "HF_HUB_OFFLINE": "1",
+}
+LOOK_SECONDS = 0.05
+
+
+class Run(NamedTuple):
+    """Seconds of clock and processor, peak memory of all its processes, and what it wrote."""
+
+    wall: float
+    cpu: float
+    peak_bytes: int
+    figures: dict[str, Any]
+    problem: str = ""
+
+
+def run(command: list[str], result: Path | None = None, timeout: float = 3600) -> Run:
+    """Run a command to its end, or until it is killed; `figures` are the JSON that it leaves."""
+    core = max(os.sched_getaffinity(0))
+    started, peak, killed = time.perf_counter(), 0, False
+    with tempfile.TemporaryFile("w+", errors="replace") as said:
+        process = subprocess.Popen(
+            ["taskset", "-c", str(core), *command],
+            env={**os.environ, **ONE_THREAD},
+            cwd=ROOT,
+            stdout=said,
+            stderr=subprocess.STDOUT,
+        )
+        while True:
+            done, status, usage = os.wait4(process.pid, os.WNOHANG)
+            if done:
+                break
+            peak = max(peak, resident(process.pid))
+            if not killed and time.perf_counter() - started > timeout:
+                process.kill()
+                killed = True
+            time.sleep(LOOK_SECONDS)
+        process.returncode = os.waitstatus_to_exitcode(status)
+        said.seek(0)
+        problem = "" if process.returncode == 0 else last_line(said.read())
+    figures = json.loads(result.read_text()) if result and result.is_file() else {}
+    wall, cpu = time.perf_counter() - started, usage.ru_utime + usage.ru_stime
+    problem = f"more than {timeout:.0f} s" if killed else problem
+    return Run(wall, cpu, max(peak, usage.ru_maxrss * 1024), figures, problem)
+
+
+def last_line(said: str) -> str:
+    """What a failed process said last."""
+    lines = [line.strip() for line in said.splitlines() if line.strip()]
+    return next((line for line in reversed(lines) if "Error" in line), (lines or ["failed"])[-1])
+
+
+def resident(pid: int) -> int:
+    """Bytes in memory of a process and of all that it started."""
+    children: dict[int, list[int]] = {}
+    for stat in Path("/proc").glob("[0-9]*/stat"):
+        try:
+            parent = int(stat.read_text().rpartition(")")[2].split()[1])
+        except OSError:  # it ended
+            continue
+        children.setdefault(parent, []).append(int(stat.parent.name))
+    total, waiting = 0, [pid]
+    while waiting:
+        one = waiting.pop()
+        waiting += children.get(one, [])
+        try:
+            pages = int(Path(f"/proc/{one}/statm").read_text().split()[1])
+        except OSError:
+            continue
+        total += pages * os.sysconf("SC_PAGE_SIZE")
+    return total
