@@ -213,7 +213,7 @@ def part(name: str, folder: Path = FOLDER) -> pa.Table:
             sizes.append(encoded.size)
     first = dict(zip(reversed(digests), range(len(digests) - 1, -1, -1), strict=True))
     table = pa.concat_tables(tables).append_column("bytes", pa.array(sizes, pa.int64()))
-    return table.take([row for _, row in sorted(first.items())])
+    return table.take(pa.array([row for _, row in sorted(first.items())], pa.int64()))
 
 
 def part_of(row: dict[str, str]) -> str:
@@ -241,7 +241,7 @@ def sample(name: str, megabytes: float) -> pa.Table:
         if left[kind] > 0:
             left[kind] -= size
             chosen.append(row)
-    return table.take(chosen).drop(["bytes"])
+    return table.take(pa.array(chosen, pa.int64())).drop(["bytes"])
 
 
 def shares(kinds: list[str], sizes: list[int], wanted: int) -> dict[str, int]:
