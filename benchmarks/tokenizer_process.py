@@ -17,7 +17,7 @@ ONE_THREAD = {
     "OMP_NUM_THREADS": "1",
     "HF_HUB_OFFLINE": "1",
 }
-LOOK_SECONDS = 0.05
+LOOK_SECONDS = 0.1
 
 
 class Run(NamedTuple):
