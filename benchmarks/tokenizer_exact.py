@@ -6,8 +6,9 @@
 Counts strings, bytes, tokens and mismatches for each vocabulary and peer, and whether decoding
 gives back what was encoded; of the damaged strings (bytes that are no UTF-8), which no peer takes,
 the latter alone. Mismatches with characters that are letters, numbers or marks in one of the two
-Unicode versions only are counted as such, too. The first string that differs is shown, made as short as it can be. With --state,
-finished units are noted in a file, and the same command goes on from there.
+Unicode versions only are counted as such, too. The first string that differs is shown, made as
+short as it can be. With --state, finished units are noted in a file, and the same command goes on
+from there.
 """
 
 import argparse

@@ -56,8 +56,9 @@ def run(command: list[str], result: Path | None = None, timeout: float = 3600) -
         problem = "" if process.returncode == 0 else last_line(said.read())
     figures = json.loads(result.read_text()) if result and result.is_file() else {}
     wall, cpu = time.perf_counter() - started, usage.ru_utime + usage.ru_stime
+    # Not ru_maxrss: what forks has its own memory counted as that of the child.
     problem = f"more than {timeout:.0f} s" if killed else problem
-    return Run(wall, cpu, max(peak, usage.ru_maxrss * 1024), figures, problem)
+    return Run(wall, cpu, peak, figures, problem)
 
 
 def last_line(said: str) -> str:
@@ -75,13 +76,20 @@ def resident(pid: int) -> int:
         except OSError:  # it ended
             continue
         children.setdefault(parent, []).append(int(stat.parent.name))
-    total, waiting = 0, [pid]
+    total, waiting = 0, [*children.get(pid, [])]
     while waiting:
         one = waiting.pop()
         waiting += children.get(one, [])
-        try:
-            pages = int(Path(f"/proc/{one}/statm").read_text().split()[1])
-        except OSError:
-            continue
-        total += pages * os.sysconf("SC_PAGE_SIZE")
-    return total
+        total += memory(one, "VmRSS")
+    # Of the first process the peak is known, however short.
+    return max(memory(pid, "VmHWM"), total + memory(pid, "VmRSS"))
+
+
+def memory(pid: int, what: str) -> int:
+    """One of the sizes that the kernel tells of a process, in bytes; 0 when it has ended."""
+    try:
+        lines = Path(f"/proc/{pid}/status").read_text().splitlines()
+    except OSError:
+        return 0
+    found = (int(line.split()[1]) for line in lines if line.startswith(what))
+    return 1024 * next(found, 0)
