@@ -2,6 +2,7 @@
 
 import json
 import os
+import signal
 import subprocess
 import tempfile
 import time
@@ -30,13 +31,13 @@ class Run(NamedTuple):
     problem: str = ""
 
 
-def run(command: list[str], result: Path | None = None, timeout: float = 3600) -> Run:
-    """Run a command to its end, or until it is killed; `figures` are the JSON that it leaves."""
+def run(command: list[str], result: Path | None = None, most: int = 36_000) -> Run:
+    """Run a command for so many seconds of processor; `figures` are the JSON that it leaves."""
     core = max(os.sched_getaffinity(0))
-    started, peak, killed = time.perf_counter(), 0, False
+    started, peak = time.perf_counter(), 0
     with tempfile.TemporaryFile("w+", errors="replace") as said:
         process = subprocess.Popen(
-            ["taskset", "-c", str(core), *command],
+            ["prlimit", f"--cpu={most}", "taskset", "-c", str(core), *command],
             env={**os.environ, **ONE_THREAD},
             cwd=ROOT,
             stdout=said,
@@ -47,17 +48,14 @@ def run(command: list[str], result: Path | None = None, timeout: float = 3600) -
             if done:
                 break
             peak = max(peak, resident(process.pid))
-            if not killed and time.perf_counter() - started > timeout:
-                process.kill()
-                killed = True
             time.sleep(LOOK_SECONDS)
         process.returncode = os.waitstatus_to_exitcode(status)
         said.seek(0)
         problem = "" if process.returncode == 0 else last_line(said.read())
+        problem = f"more than {most} s" if process.returncode == -signal.SIGXCPU else problem
     figures = json.loads(result.read_text()) if result and result.is_file() else {}
     wall, cpu = time.perf_counter() - started, usage.ru_utime + usage.ru_stime
     # Not ru_maxrss: what forks has its own memory counted as that of the child.
-    problem = f"more than {timeout:.0f} s" if killed else problem
     return Run(wall, cpu, peak, figures, problem)
 
 
