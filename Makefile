@@ -9,12 +9,13 @@ PYTHON ?= $(shell for python in python3.13 python3.12 python3.11 python3; do \
 PAGES ?= 0
 MEGABYTES ?= 100
 DOCUMENTS ?= 1e5 1e6 1e7
+STRINGS ?= 1000000
 # Kernels of one file of tests are compiled by one process; more than four would wait for each other.
 TESTS := $(BIN)/python -m pytest -q --numprocesses auto --maxprocesses 4 --dist loadfile
 UV ?= uv
 
 .DEFAULT_GOAL := help
-.PHONY: help setup models demo test test-plain check bench bench-neardup lock clean
+.PHONY: help setup models demo test test-plain check bench bench-neardup bench-tokenizer lock clean
 
 help: ## list these targets
 	@sed -n 's/^\([a-z-]*\):.*## /  \1\t/p' $(MAKEFILE_LIST) | expand -t 16
@@ -47,6 +48,10 @@ bench-neardup: $(VENV)/.train $(VENV)/.lid.176 ## near-duplicates: quality, spee
 	@$(BIN)/python -m benchmarks.minhash_speed
 	@$(BIN)/python -m benchmarks.neardup_speed --megabytes $(MEGABYTES)
 	@$(BIN)/python -m benchmarks.clusters_growth --documents $(DOCUMENTS)
+
+bench-tokenizer: $(VENV)/.train $(VENV)/.lid.176 ## the tokenizer: speed, memory and exactness beside its peers
+	@$(BIN)/python -m benchmarks.tokenizer_speed --megabytes $(MEGABYTES)
+	@$(BIN)/python -m benchmarks.tokenizer_exact --megabytes $(MEGABYTES) --strings $(STRINGS)
 
 lock: ## resolve requirements.lock anew (needs uv)
 	@echo 'setuptools>=80' | $(UV) pip compile --quiet pyproject.toml - --extra test --universal \
