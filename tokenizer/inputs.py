@@ -8,12 +8,11 @@ from typing import NamedTuple
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
-import pyarrow.json
 
 from curate.errors import InputError
 from curate.progress import Watcher
 from curate.schema import LANGUAGE, TEXT
-from tokenizer.corpus import BLOCK_BYTES, PACKED, text_batches
+from tokenizer.corpus import PACKED, parquet, text_batches
 
 UNKNOWN = "unknown"
 # A column with more values than this is something else, and each value would cost memory.
@@ -66,10 +65,8 @@ def labelled_batches(path: Path, labels: Labels) -> Iterator[tuple[pa.Array, pa.
     name = path.name.removesuffix(path.suffix) if path.suffix in PACKED else path.name
     if name.endswith(".tsv"):
         batches = tab_batches(path)
-    elif name.endswith((".jsonl", ".ndjson", ".json")):
-        batches = json_batches(path, labels.column or LANGUAGE)
     else:
-        batches = text_batches(path)
+        batches = text_batches(path, labels.column or LANGUAGE)
     column = LANGUAGE if name.endswith(".tsv") else labels.column or LANGUAGE
     for batch in batches:
         texts = batch.column(TEXT)
@@ -78,7 +75,8 @@ def labelled_batches(path: Path, labels: Labels) -> Iterator[tuple[pa.Array, pa.
         elif column in batch.schema.names and is_said(batch.column(column)):
             yield pc.fill_null(batch.column(column).cast(pa.string()), UNKNOWN), texts
         elif labels.column and column != LANGUAGE:
-            there = ", ".join(batch.schema.names)
+            names = parquet(path).schema_arrow.names if name.endswith(".parquet") else [TEXT]
+            there = ", ".join(names)
             raise InputError(f"{path}: no column '{column}' of strings; there are: {there}")
         else:
             yield constant(UNKNOWN, len(texts)), texts
@@ -115,18 +113,6 @@ def is_utf8(row: bytes) -> bool:
     except UnicodeDecodeError:
         return False
     return True
-
-
-def json_batches(path: Path, column: str) -> Iterator[pa.RecordBatch]:
-    """The texts of a JSONL file and the column that names their languages."""
-    schema = pa.schema([(TEXT, pa.string()), (column, pa.string())])
-    parse = pyarrow.json.ParseOptions(explicit_schema=schema, unexpected_field_behavior="ignore")
-    read = pyarrow.json.ReadOptions(block_size=BLOCK_BYTES)
-    try:
-        with pa.input_stream(path) as stream:
-            yield from pyarrow.json.open_json(stream, read, parse)
-    except (OSError, pa.ArrowException) as error:
-        raise InputError(f"{path}: cannot be read: {error}") from error
 
 
 def tab_batches(path: Path) -> Iterator[pa.RecordBatch]:
