@@ -1,10 +1,10 @@
-"""Draws tokenizer/unicode_16.txt, the code points that Unicode 16.0 assigns to nothing.
+r"""Draws tokenizer/unicode_16.txt, the code points that Unicode 16.0 assigns to nothing.
 
     pip install unicodedata2==16.0.0
     python -m benchmarks.draw_unicode_16
 
-Unicode 16.0, because so do tiktoken 0.14 and tokenizers 0.23: tiktoken takes `\\p{Age:16.0}` and
-refuses `\\p{Age:17.0}`, and both say of every code point what this table says.
+Unicode 16.0, because so do tiktoken 0.14 and tokenizers 0.23: tiktoken takes `\p{Age:16.0}` and
+refuses `\p{Age:17.0}`, and both say of every code point what this table says.
 """
 
 from pathlib import Path
@@ -15,7 +15,7 @@ import unicodedata2
 import tokenizer.unicode_table
 
 HEAD = (
-    "First and last code points, hexadecimal: what Unicode 16.0 assigns to nothing (general category"
+    "First and last code points, hexadecimal: what Unicode 16.0 assigns to nothing (category"
     " Cn), of PyPI's unicodedata2 16.0.0 by benchmarks/draw_unicode_16.py. tiktoken 0.14.0 and"
     " tokenizers 0.23.3 say the same."
 )
