@@ -7,7 +7,8 @@ from typing import Any
 
 from benchmarks.agreement_corpus import SHARED
 from tokenizer.pretokenize import PATTERNS
-from tokenizer.vocabulary import RANK_FILES, load
+from tokenizer.tiktoken_ranks import RANK_FILES
+from tokenizer.vocabulary import load
 
 # By our pattern, OpenAI's name; the shared file is their JavaScript package's.
 RANKS = {"gpt2": "gpt2", "cl100k": "cl100k_base", "o200k": "o200k_base"}

@@ -23,9 +23,10 @@ from tokenizer.unicode_table import STRANGER, unicode_classes
 
 STILL = 0x140000  # the class that changes nothing, behind those of all code points
 
-# Two bits of an entry of the table; the rest is the row to go on from.
+# Three bits of an entry of the table; the rest is the row to go on from.
 CUT = 1  # a piece ended before this character, and the next one began with it
 SEEN = 2  # a piece may end before this character; remembered for the way back
+EARLIER = 4  # a piece ended one character earlier than seen now: `\s+(?!\S)` does so at each word
 BACK = 0  # row 0: nothing fits any more; the piece ends where one was seen last
 
 # The published patterns need 5 to 54.
@@ -52,10 +53,10 @@ class Step(NamedTuple):
 class Automaton(NamedTuple):
     """What the kernel reads: `table[row * width + class]`, and two characters at a time.
 
-    An entry is the row to go on from times four and two bits, CUT and SEEN. An entry of
-    `pairs[row * still**2 + class * still + class]` is the row times still**2, times four, and two
-    bits: a piece ends before the first, before the second character. The class `still - 1` changes
-    nothing: the bytes of a character after its first one have it.
+    An entry is the row to go on from times eight and three bits, CUT, SEEN and EARLIER. An entry of
+    `pairs[row * still**2 + class * still + class]` is the row times still**2, times eight, and
+    three bits: a piece ended a byte before the first character, before it, before the second one.
+    The class `still - 1` changes nothing: the bytes of a character after its first one have it.
     """
 
     classes: Bytes  # by code point; what a bad byte may spell (to 0x13FFFF); STILL: `still - 1`
@@ -207,6 +208,7 @@ class Program:
 
 Entries = NDArray[np.int32]  # [row, class]
 Threads = tuple[int, ...]  # places in the program, the preferred one first
+State = tuple[Threads, int]  # and the class of a last character before which a piece may end, or -1
 
 
 def advance(steps: list[Step], threads: Threads, held: NDArray[np.bool_]) -> tuple[Threads, bool]:
@@ -258,26 +260,56 @@ def automaton(pattern: str) -> Automaton:
     width = held.shape[1]
     if any(advance(program.steps, begin, held[:, kind])[1] for kind in range(width)):
         raise RecipeError(f"pattern {pattern!r} matches the empty text")
-    rows: dict[Threads, int] = {(): 0, begin: 1}
+    beyond = np.bincount(classes[128:], minlength=width) > 0
+    maker = Maker(program.steps, held, beyond)
+    rows: dict[State, int] = {((), -1): 0, (begin, -1): 1}
     entries: list[list[int]] = [[BACK] * width]
-    waiting = [begin]
+    waiting: list[State] = [(begin, -1)]
     while waiting:
         if len(rows) > MOST_ROWS:
             raise NotUnderstoodError(f"more than {MOST_ROWS} states of pattern {pattern!r}")
-        threads = waiting.pop(0)
+        state = waiting.pop(0)
         row: list[int] = []
         for kind in range(width):
-            behind, seen = advance(program.steps, threads, held[:, kind])
-            flags = SEEN * seen
-            if seen and not behind and kind < width - 1:
-                behind, _ = advance(program.steps, begin, held[:, kind])
-                flags = CUT if behind else flags
+            behind, flags = maker.step(state, kind)
             if behind not in rows:
                 rows[behind] = len(rows)
                 waiting.append(behind)
-            row.append(rows[behind] << 2 | flags)
+            row.append(rows[behind] << 3 | flags)
         entries.append(row)
     return assembled(classes, *smallest(np.array(entries, np.int32)))
+
+
+@dataclass(frozen=True)
+class Maker:
+    """From one state to the next."""
+
+    steps: list[Step]
+    held: NDArray[np.bool_]
+    beyond: NDArray[np.bool_]  # classes with characters of more than one byte
+
+    def step(self, state: State, kind: int) -> tuple[State, int]:
+        """The state behind a character of this class, and the flags of the step."""
+        threads, last = state
+        behind, seen = advance(self.steps, threads, self.held[:, kind])
+        if behind or kind == len(self.beyond) - 1:
+            return self.state(behind, kind, seen), SEEN * seen
+        if seen:
+            behind, _ = advance(self.steps, (0,), self.held[:, kind])
+            return (behind, -1), CUT if behind else SEEN
+        if last < 0:
+            return ((), -1), 0
+        # The piece ended before the last character, with which the next one began.
+        begun, _ = advance(self.steps, (0,), self.held[:, last])
+        behind, seen = advance(self.steps, begun, self.held[:, kind])
+        if behind:
+            return self.state(behind, kind, seen), EARLIER | SEEN * seen
+        behind, _ = advance(self.steps, (0,), self.held[:, kind])
+        return ((behind, -1), EARLIER | CUT) if seen and behind else (((), -1), 0)
+
+    def state(self, behind: Threads, kind: int, seen: bool) -> State:
+        """Threads, with the character before which a piece may end, if it is one byte."""
+        return behind, kind if seen and behind and not self.beyond[kind] else -1
 
 
 def smallest(entries: Entries) -> tuple[Entries, int, Positions]:
@@ -287,7 +319,7 @@ def smallest(entries: Entries) -> tuple[Entries, int, Positions]:
     """
     group = np.minimum(np.arange(len(entries)), 1)
     while True:
-        said = np.column_stack([group, group[entries >> 2] << 2 | entries & 3])
+        said = np.column_stack([group, group[entries >> 3] << 3 | entries & 7])
         _, first, finer = np.unique(said, axis=0, return_index=True, return_inverse=True)
         if len(first) == group.max() + 1:
             break
@@ -296,7 +328,7 @@ def smallest(entries: Entries) -> tuple[Entries, int, Positions]:
     order = np.argsort(first)
     number = np.argsort(order)[finer]
     kept = entries[np.sort(first)]
-    kept = number[kept >> 2] << 2 | kept & 3
+    kept = number[kept >> 3] << 3 | kept & 7
     columns, ranks = np.unique(kept[:, :-1], axis=1, return_inverse=True)
     return np.hstack([columns, kept[:, -1:]]), int(number[1]), ranks
 
@@ -306,12 +338,14 @@ def assembled(classes: Bytes, entries: Entries, start: int, ranks: Positions) ->
     stranger = int(ranks[classes[STRANGER]])
     rows = np.arange(len(entries))[:, None]
     # The class of the end of the text is not met within it: its place is taken.
-    steps = np.hstack([entries[:, :-1], rows << 2])
+    steps = np.hstack([entries[:, :-1], rows << 3])
     still = steps.shape[1]
     if len(steps) * still**2 > MOST_PAIRS:
         raise RecipeError(f"a pattern of {len(steps)} states and {still} kinds of character")
-    second = steps[steps >> 2]
-    pairs = (second >> 2) * still**2 << 2 | (second & CUT) << 1 | (steps & CUT)[:, :, None]
+    second = steps[steps >> 3]
+    first = (steps & CUT) << 1 | steps >> 2 & 1
+    pairs = (second >> 3) * still**2 << 3 | (second & CUT) << 2 | (second & EARLIER) >> 1
+    pairs |= first[:, :, None]
     every = np.full(STILL + 1, stranger, np.uint8)
     every[: len(classes)] = ranks[classes]
     every[STILL] = still - 1
@@ -329,5 +363,5 @@ def assembled(classes: Bytes, entries: Entries, start: int, ranks: Positions) ->
 def covers(machine: Automaton) -> bool:
     """Whether a match begins at every character, so that no text stands between two matches."""
     rows = machine.table.reshape(-1, machine.width)
-    behind = rows[machine.start, :-1] >> 2
+    behind = rows[machine.start, :-1] >> 3
     return bool(behind.all() and np.all(rows[behind] & (CUT | SEEN)))

@@ -15,7 +15,7 @@ import numpy as np
 from curate.column import Hashes, Offsets, Positions, View
 from curate.errors import RecipeError
 from curate.kernel import borrowing, helper, trailing_zeros
-from tokenizer.automaton import CUT, SEEN, STILL, Automaton, NotUnderstoodError, automaton
+from tokenizer.automaton import CUT, EARLIER, SEEN, STILL, Automaton, NotUnderstoodError, automaton
 from tokenizer.own_pattern import OwnPattern, own_pattern
 
 _LLAMA3 = (
@@ -130,8 +130,8 @@ def match_end(data: Any, i: Any, end: Any, machine: Any) -> Any:
         lead = np.int64(data[i])
         found = lead | 1 << 21 if lead < 0x80 else character(data, i, end, stranger)
         entry = np.int64(table[state * width + classes[found & 0x1FFFFF]])
-        last = i if entry & (CUT | SEEN) else last
-        state = 0 if entry & CUT else entry >> 2
+        last = i if entry & (CUT | SEEN) and not entry & EARLIER else last
+        state = 0 if entry & (CUT | EARLIER) else entry >> 3
         i += found >> 21
     return end if state and table[state * width + width - 1] & SEEN else last
 
@@ -161,19 +161,20 @@ def is_ascii(data: Any, i: Any) -> Any:
 
 @borrowing
 def cuts_of_ascii(data: Any, i: Any, classes: Any, table: Any, state: Any) -> Any:
-    """Where pieces end in 64 ASCII bytes, a bit for each, and the state behind them.
+    """Where pieces end in 64 ASCII bytes, a bit for each, in the byte before, and the state behind.
 
     No branch depends on where words end, and only the look into `pairs` waits for the one before:
     two characters in 8 cycles. Unsigned places are not tested for being negative.
     """
     pairs, still = table
-    cuts = np.uint64(0)
+    cuts = earlier = np.uint64(0)
     for k in range(np.uint64(0), np.uint64(64), np.uint64(2)):
         first, second = classes[data[i + k]], classes[data[i + k + np.uint64(1)]]
         entry = np.uint64(pairs[state + np.uint64(first) * still + np.uint64(second)])
-        cuts |= (entry & np.uint64(3)) << k
-        state = entry >> np.uint64(2)
-    return cuts, state
+        cuts |= (entry >> np.uint64(1) & np.uint64(3)) << k
+        earlier |= (entry & np.uint64(1)) << k
+        state = entry >> np.uint64(3)
+    return cuts | earlier >> np.uint64(1), earlier & np.uint64(1), state
 
 
 @borrowing
@@ -181,13 +182,14 @@ def cuts_of(kinds: Any, size: Any, table: Any, state: Any) -> Any:
     """The same for up to 64 bytes of which the classes are known; one more is there."""
     pairs, still = table
     kinds[size] = still - np.uint64(1)
-    cuts = np.uint64(0)
+    cuts = earlier = np.uint64(0)
     for k in range(np.uint64(0), size, np.uint64(2)):
         kind = np.uint64(kinds[k]) * still + np.uint64(kinds[k + np.uint64(1)])
         entry = np.uint64(pairs[state + kind])
-        cuts |= (entry & np.uint64(3)) << k
-        state = entry >> np.uint64(2)
-    return cuts, state
+        cuts |= (entry >> np.uint64(1) & np.uint64(3)) << k
+        earlier |= (entry & np.uint64(1)) << k
+        state = entry >> np.uint64(3)
+    return cuts | earlier >> np.uint64(1), earlier & np.uint64(1), state
 
 
 @borrowing
@@ -241,8 +243,8 @@ def cuts_behind(data: Any, i: Any, end: Any, machine: Any, state: Any) -> Any:
     utf8 = utf8 and classify(data, np.uint64(i), np.uint64(size), classes, kinds)
     if not utf8:
         size = classify_slowly(data, i, end, (classes, stranger), kinds)
-    cuts, state = cuts_of(kinds, np.uint64(size), table, state)
-    return cuts, state, size
+    cuts, earlier, state = cuts_of(kinds, np.uint64(size), table, state)
+    return cuts, earlier, state, size
 
 
 @borrowing
@@ -259,12 +261,16 @@ def write_ends(ends: Any, count: Any, begin: Any, cuts: Any) -> Any:
 def cut_row(data: Any, place: Any, end: Any, machine: Any, ends: Any) -> Any:
     """Write the ends of pieces up to the end of a row, or until no match can go on."""
     i, state, count = place
-    while i < end and state and count < len(ends) - 65:
+    while i < end and state and count < len(ends) - 66:
         size = np.int64(64)
         if i + 64 <= end and is_ascii(data, np.uint64(i)):
-            cuts, state = cuts_of_ascii(data, np.uint64(i), machine[0], machine[1], state)
+            found = cuts_of_ascii(data, np.uint64(i), machine[0], machine[1], state)
+            cuts, earlier, state = found
         else:
-            cuts, state, size = cuts_behind(data, i, end, machine, state)
+            cuts, earlier, state, size = cuts_behind(data, i, end, machine, state)
+        if earlier:
+            ends[count] = i - 1
+            count += 1
         count = np.int64(write_ends(ends, np.uint64(count), np.uint64(i), cuts))
         i += size
     return i, state, count
@@ -285,7 +291,7 @@ def cut(
     row, i = place
     count = np.int64(0)
     begin = i
-    while row < len(offsets) - 1 and count < len(ends) - 65:
+    while row < len(offsets) - 1 and count < len(ends) - 66:
         end = np.int64(offsets[row + 1])
         before = count
         here = (i, np.uint64(start) * square, count)
