@@ -5,10 +5,8 @@
 
 Counts strings, bytes, tokens and mismatches for each vocabulary and peer, and whether decoding
 gives back what was encoded; of the damaged strings (bytes that are no UTF-8), which no peer takes,
-the latter alone. Mismatches with characters that are letters, numbers or marks in one of the two
-Unicode versions only are counted as such, too. The first string that differs is shown, made as
-short as it can be. With --state, finished units are noted in a file, and the same command goes on
-from there.
+the latter alone. The first string that differs is shown, made as short as it can be. With --state,
+finished units are noted in a file, and the same command goes on from there.
 """
 
 import argparse
@@ -26,7 +24,6 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
-import regex
 import tiktoken
 import tokenizers
 
@@ -37,12 +34,11 @@ from benchmarks.tokenizer_vocabularies import folder_of
 from tokenizer.encode import Encoder
 from tokenizer.pretokenize import PATTERNS
 
-VOCABULARIES = ("gpt2", "cl100k", "o200k", "qwen3")
+VOCABULARIES = ("gpt2", "cl100k", "o200k", "qwen3", "deepseek")
 SHARES = (0.25, 0.6, 0.15)  # of the real text: english, multilingual, code
 UNIT_BYTES = 4_000_000
 UNIT_STRINGS = 50_000
 DAMAGED = 10  # one string in so many
-PROBE = r"\p{L}|\p{N}|\p{M}"
 
 Lists = list[list[int]]
 Peer = Callable[[list[str]], Lists]
@@ -83,17 +79,6 @@ def tried(name: str, folder: Path) -> Tried:
         )
         peers["tiktoken"] = lambda texts: [openai.encode_ordinary(text) for text in texts]
     return Tried(Encoder(vocabulary), peers)
-
-
-def of_one_version() -> set[str]:
-    """Characters that are letters, numbers or marks for `regex` or for tiktoken, not for both."""
-    letters = {bytes([byte]): byte for byte in range(256)}
-    found = tiktoken.Encoding(
-        "probe", pat_str=PROBE, mergeable_ranks=letters, special_tokens={}
-    ).encode_ordinary
-    mine = regex.compile(PROBE)
-    points = chain(range(0xD800), range(0xE000, 0x110000))
-    return {one for one in map(chr, points) if bool(found(one)) != bool(mine.match(one))}
 
 
 def ours(encoder: Encoder, texts: list[str]) -> tuple[Any, Any]:
@@ -149,11 +134,8 @@ def compared(unit: Unit) -> dict[str, Any]:
             back.append(comes_back(encoder, pa.array(broken, pa.binary())))
         for peer, encode in peers.items():
             bad = differing(encoder, encode, texts)
-            other = [text for text in bad if not STATE["newer"].isdisjoint(text)]
             row = {"strings": len(texts), "bytes": size, "tokens": total, "mismatches": len(bad)}
-            row |= {"of them by Unicode version": len(other)}
             counts[f"{name} / {peer}"] = {**row, "not given back": back.count(False)}
-            bad = [text for text in bad if STATE["newer"].isdisjoint(text)] or bad
             if bad:
                 short = shortest(
                     bad[0], lambda one, e=encoder, p=encode: bool(differing(e, p, [one]))
@@ -180,7 +162,7 @@ STATE: dict[str, Any] = {}
 def begin(real: str, seed: int, folders: dict[str, str]) -> None:
     """Load everything in a new process."""
     loaded = {name: tried(name, Path(folder)) for name, folder in folders.items()}
-    STATE.update(real=real, seed=seed, tried=loaded, newer=of_one_version())
+    STATE.update(real=real, seed=seed, tried=loaded)
 
 
 def write_real(path: Path, megabytes: float) -> int:

@@ -1,5 +1,7 @@
 """Patterns that no automaton can follow, such as a look behind: `regex` cuts, a text at a time.
 
+What is a letter is for the installed `regex` to say, in its own version of Unicode.
+
 Measured on news in 128 languages and in English: 0.7 MB/s, where on the same busy core the
 automaton cut 100 and 200.
 """

@@ -1,6 +1,7 @@
 """How text is cut into pieces before BPE: published patterns, run by one kernel over bytes.
 
-The pieces are those that the `regex` package finds (version 1), on every valid UTF-8 text. A byte
+The pieces are those that the `regex` package finds (version 1), on every valid UTF-8 text of what
+Unicode 16.0 assigns; a later character is unassigned, as it is to tiktoken and tokenizers. A byte
 that belongs to no character counts as a character that is neither letter, number nor space.
 """
 

@@ -17,6 +17,7 @@ from itertools import pairwise
 import regex
 
 from tokenizer.pretokenize import PATTERNS
+from tokenizer.unicode_table import as_known
 
 Merge = tuple[bytes, bytes]
 
@@ -28,10 +29,10 @@ BYTES = [bytes([b]) for b in PRINTABLE + [b for b in range(256) if b not in PRIN
 def pieces(text: str, pattern: str) -> Iterator[bytes]:
     """The pieces of a text in order; what lies between two matches is a piece as well."""
     end = 0
-    for match in regex.finditer(PATTERNS.get(pattern, pattern), text, regex.V1):
+    for match in regex.finditer(PATTERNS.get(pattern, pattern), as_known(text), regex.V1):
         if match.start() > end:
             yield text[end : match.start()].encode()
-        yield match.group().encode()
+        yield text[match.start() : match.end()].encode()
         end = match.end()
     if end < len(text):
         yield text[end:].encode()

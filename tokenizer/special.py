@@ -17,6 +17,7 @@ from curate.column import Bytes, Mask, Positions, View, frozen, view
 from curate.errors import ModelError
 from curate.kernel import helper
 from tokenizer.normalize import normalized, with_space
+from tokenizer.unicode_table import as_known
 
 Names = dict[str, int]
 Manners = dict[str, frozenset[str]]  # some of `normalized`, `lstrip`, `rstrip`, `single_word`
@@ -157,7 +158,7 @@ class Cutter:
 
 def span(pattern: Any, data: Bytes) -> int:
     """How many bytes a pattern takes of some bytes; one that is no character stops it."""
-    match = pattern.search(data.tobytes().decode("utf-8", "surrogateescape"))
+    match = pattern.search(as_known(data.tobytes().decode("utf-8", "surrogateescape")))
     return len(match[0].encode("utf-8", "surrogateescape")) if match else 0
 
 

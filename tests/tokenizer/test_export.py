@@ -7,6 +7,7 @@ import pyarrow as pa
 import pytest
 import tiktoken
 import tokenizers
+import transformers
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from tiktoken.load import load_tiktoken_bpe
@@ -163,7 +164,6 @@ def test_a_pattern_that_tokenizers_would_read_otherwise_is_kept_for_us_alone(tmp
 
 
 def test_a_saved_folder_opens_in_transformers(tmp_path):
-    transformers = pytest.importorskip("transformers")
     ours = trained("cl100k", special_tokens=("<|endoftext|>", "<|pad|>"))
     ours.save(tmp_path)
     theirs = transformers.AutoTokenizer.from_pretrained(tmp_path)

@@ -1,21 +1,31 @@
 import gzip
 import os
 from collections import Counter
+from itertools import pairwise
 
+import numpy as np
 import pyarrow as pa
 import pytest
+import regex
+import tiktoken
+import tokenizers
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from tokenizers import pre_tokenizers
 
 from curate.column import view
 from curate.errors import RecipeError
 from tokenizer import reference
+from tokenizer.automaton import compiled
 from tokenizer.counting import count_pieces
-from tokenizer.pretokenize import PATTERNS, lengths_of, pieces_of, splitter
+from tokenizer.own_pattern import own_pattern
+from tokenizer.pretokenize import PATTERNS, ends_of, lengths_of, pieces_of, splitter
+from tokenizer.unicode_table import CHANGED, groups, members, unassigned
 
 # Without compilation a megabyte takes a minute.
 COMPILED = os.environ.get("NUMBA_DISABLE_JIT") != "1"
 FEW = 2_000
+STEP = 1 if COMPILED else 997
 
 # One or more of every kind of character that a pattern tells apart, and the odd ones.
 KINDS = (
@@ -48,12 +58,95 @@ def test_pieces_are_those_of_regex_on_real_text_in_128_languages(pattern, shared
     assert cut(pa.array([text]), pattern) == list(reference.pieces(text, pattern))
 
 
+EVERY = [chr(point) for point in range(0, 0x110000, STEP) if not 0xD800 <= point < 0xE000]
+SETS = {name for pattern in PATTERNS.values() for name in compiled(pattern).sets}
+# What patterns of one's own may say: ranges with unassigned points, sets of sets, other cases.
+SETS |= {
+    *(r"\p{M}", r"\p{Lu}", r"\p{Lt}", r"\P{Ll}", r"\p{^Lm}", r"\p{Cn}", r"\p{C}", r"[\w\s]", r"\D"),
+    *("(?i:k)", "(?i:ſ)", "[一-龥\u0590-\u05ff\u3040-\u30ff]", r"[^\p{L}\u0250-\u02ff]"),
+    *(r"[\p{L}&&[\u0250-\u02ff]]", r"[\p{Han}\p{P}]"),
+}
+
+
+def split_by_regex(pattern, text):
+    matches = regex.finditer(pattern, text, regex.V1)
+    cuts = sorted({0, len(text), *(at for match in matches for at in match.span())})
+    return [text[i:j] for i, j in pairwise(cuts)]
+
+
+def in_its_place(every):
+    return "".join(f"a{one} {one}'{one}1" for one in every)
+
+
 @pytest.mark.parametrize("pattern", PATTERNS)
-def test_every_code_point_is_classified_as_by_regex(pattern):
-    step = 1 if COMPILED else 997
-    every = [chr(point) for point in range(0, 0x110000, step) if not 0xD800 <= point < 0xE000]
-    text = "".join(f"a{character}" for character in every)
-    assert cut(pa.array([text]), pattern) == list(reference.pieces(text, pattern))
+def test_every_code_point_is_cut_as_by_tokenizers(pattern):
+    split = pre_tokenizers.Split(tokenizers.Regex(PATTERNS[pattern]), "isolated")
+    for begin in range(0, len(EVERY), 1 << 16):
+        text = in_its_place(EVERY[begin : begin + (1 << 16)])
+        theirs = [piece.encode() for piece, _ in split.pre_tokenize_str(text)]
+        assert cut(pa.array([text]), pattern) == theirs
+
+
+@pytest.mark.parametrize("pattern", PATTERNS)
+def test_every_code_point_of_unicode_16_is_cut_as_by_regex(pattern):
+    known = [one for one in EVERY if not unassigned()[ord(one)] and ord(one) not in CHANGED]
+    text = in_its_place(known)
+    theirs = [one.encode() for one in split_by_regex(PATTERNS[pattern], text)]
+    assert cut(pa.array([text]), pattern) == theirs == list(reference.pieces(text, pattern))
+
+
+def test_every_set_holds_what_it_holds_for_tiktoken():
+    text = "".join(map(chr, (*range(0xD800), *range(0xE000, 0x110000))))
+    every = groups()
+    for name in sorted(SETS):
+        theirs = tiktoken.Encoding(
+            "set",
+            # Characters that do not match are left out of what it encodes.
+            pat_str=name,
+            mergeable_ranks={bytes([byte]): byte for byte in range(256)},
+            special_tokens={},
+        ).encode_ordinary(text)
+        mask = np.delete(members(name, every), np.arange(0xD800, 0xE000))
+        mine = np.array(list(text))[mask]
+        assert bytes(theirs).decode() == "".join(mine), name
+
+
+def test_unassigned_is_what_tiktoken_does_not_know():
+    letters = {bytes([byte]): byte for byte in range(256)}
+    with pytest.raises(ValueError, match="error"):
+        tiktoken.Encoding("17", pat_str=r"\p{Age:17.0}", mergeable_ranks=letters, special_tokens={})
+
+
+# Characters of two, three and four bytes, and no character, just before and behind a block's end.
+ODD = st.sampled_from(
+    [*map(str.encode, "é一😀\u0301\u2003'²ſ\u05c9"), b"\xff", b"\xe4", b"\x80", b"\xf0\x9f"]
+)
+AT_BLOCK_ENDS = st.lists(
+    st.tuples(
+        st.integers(1, 3).map(lambda n: 64 * n),
+        st.integers(-6, 6),
+        st.sampled_from([b"a", b" a", b"ab ", b"1", b" ", b"\n ", "é".encode(), "一".encode()]),
+        st.lists(ODD, max_size=3).map(b"".join),
+        st.sampled_from([b"", b"s", b" x", b"'LL a", b"\r\n", b"  ", "é".encode() * 70, b"a" * 70]),
+    ).map(lambda p: (p[2] * 256)[: p[0] + p[1]] + p[3] + p[4]),
+    max_size=4,
+)
+
+
+@pytest.mark.parametrize("pattern", PATTERNS)
+@settings(deadline=None, max_examples=150)
+@given(rows=AT_BLOCK_ENDS, start=st.integers(0, 2))
+def test_what_stands_at_the_end_of_a_block_is_cut_as_one_character_after_another(
+    pattern, rows, start
+):
+    column = pa.array(rows, pa.binary()).slice(min(start, len(rows)))
+    slow = own_pattern(PATTERNS[pattern], "to compare")
+    theirs = [np.zeros(0, np.int32), *(ends.copy() for ends in ends_of(view(column), slow))]
+    mine = [
+        np.zeros(0, np.int32),
+        *(ends.copy() for ends in ends_of(view(column), *splitter(pattern))),
+    ]
+    assert np.concatenate(mine).tolist() == np.concatenate(theirs).tolist()
 
 
 @pytest.mark.parametrize("pattern", PATTERNS)
