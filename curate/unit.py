@@ -28,6 +28,7 @@ from curate.rows import row_groups
 from curate.schema import Batch
 from curate.stage import Opened, Stage, without
 from curate.store import disk_errors, finished
+from curate.tokenizing import loaded
 from tokenizer import shards, vocabulary
 from tokenizer.counting import count_pieces
 from tokenizer.counts import Counter
@@ -65,10 +66,12 @@ class Worker:
             for step in this.surveys:
                 with self._told(step), compiling(step.label):
                     batch = decided_upon(seen, batch, step.stage)
-        if self._recipe.tokenizer and not self._recipe.tokenizer.load:
+        if settings := self._recipe.tokenizer:
             texts = pa.array(["a text"])
-            counts = count_pieces(texts, self._recipe.tokenizer.pattern)
-            Encoder(train(counts, self._recipe.tokenizer)).encode(texts)
+            words = loaded(settings) or train(count_pieces(texts, settings.pattern), settings)
+            found = Encoder(words).encode(texts)
+            size = words.size if settings.load else settings.size
+            shards.ended("a text", *found, (size, words.end_of_text))
 
     def run(self, task: dict[str, Any], progress: Progress) -> dict[str, Any]:
         """The unit's counts and files; an error of ours comes back as a value, not a traceback."""

@@ -127,9 +127,16 @@ def write_part(
 
 
 def manifest(
-    parts: Sequence[PartSummary], vocabulary_fingerprint: str, vocab_size: int, end_of_text: int
+    parts: Sequence[PartSummary],
+    vocabulary_fingerprint: str,
+    vocab_size: int,
+    end_of_text: int,
+    probe: dict[str, Any] | None = None,
 ) -> dict[str, Any]:
-    """What a reader must know of the folder; to be sealed and written after every part is there."""
+    """What a reader must know of the folder; to be sealed and written after every part is there.
+
+    `probe` is a text and its ids, by which a reader sees that another tokenizer is the same.
+    """
     parts = sorted(parts, key=lambda part: part.name)
     return {
         "format": FORMAT,
@@ -144,6 +151,7 @@ def manifest(
         "bytes": sum(part.bytes for part in parts),
         "parts": [part.to_json() for part in parts],
         "complete": True,
+        **({"probe": probe} if probe else {}),
     }
 
 
