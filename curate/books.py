@@ -48,11 +48,46 @@ class _Input(BaseModel):
     stages: list[_Stage]
 
 
+class _Group(BaseModel):
+    documents: Whole
+    bytes: Whole
+    share: float
+    trained_share: float
+    weight: float
+
+
+class _Trained(BaseModel):
+    documents: Whole
+    bytes: Whole
+    distinct_pieces: Whole
+    left_out: Whole
+    distinct_left_out: Whole
+    pieces: Whole
+    vocab_size: Whole
+    missing: int
+    normalization: str
+    groups: dict[str, _Group]
+
+
+class _Tokenizer(BaseModel):
+    fingerprint: str
+    end_of_text: str
+    pattern: list[str]
+    merges: Whole
+    special_tokens: Whole
+    always: list[str]
+    longest_token: Whole
+    normalization: str
+    loaded: str | None = None
+    trained: _Trained | None = None
+
+
 class _Tokens(BaseModel):
     documents: Whole
     tokens: Whole
     bytes: Whole
     vocabulary: Whole
+    tokenizer: _Tokenizer | None = None
 
 
 class _Ledger(BaseModel):

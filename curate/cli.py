@@ -13,7 +13,18 @@ import typer
 from rich.markup import escape
 from rich.table import Table
 
-from curate import __version__, decided, doctor, ended, models, recipe, report, sizes, training
+from curate import (
+    __version__,
+    decided,
+    doctor,
+    ended,
+    models,
+    recipe,
+    report,
+    sizes,
+    tokenizing,
+    training,
+)
 from curate import settings as stage_settings
 from curate.classifier import app as classifier_app
 from curate.compare import compare
@@ -334,6 +345,7 @@ def plan(
     for key, section in (("tokenizer", read.tokenizer), ("train", read.train)):
         if section:
             print(f"\n{key}: {json.dumps(recipe.settings_of(section))}")
+    tokenizing.loaded(read.tokenizer)
     if inputs:
         todo = make_plan(read, inputs, Path("/nonexistent"))
         print(f"\n{len(todo.inputs)} inputs, {todo.bytes:,} bytes, {len(todo.units)} units of work")

@@ -19,7 +19,9 @@ OURS = re.compile(
     + r"|index/"
     + _TEMPORARY.format(r"part-\d{5}-stage-\d+\.parquet")
     + r"|(tokens|tokenizer)/"
-    + _TEMPORARY.format(r"(manifest\.json|tokenizer\.json|tokenizer\.tiktoken)")
+    + _TEMPORARY.format(r"(manifest|tokenizer|tokenizer_config|encoding)\.json")
+    + r"|tokenizer/"
+    + _TEMPORARY.format(r"tokenizer\.tiktoken")
 )
 OURS_BROKEN_OFF = re.compile(r"\.(manifest|ledger|recipe|run)\.(json|yaml)\.\d+\.tmp")
 

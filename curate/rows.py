@@ -1,6 +1,6 @@
 """Parquet files written in row groups of a bounded size, and read back one at a time."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import pyarrow as pa
@@ -65,10 +65,13 @@ class Rows:
         return self._writer.schema
 
 
-def row_groups(file: pq.ParquetFile) -> Iterator[Batch]:
-    """One batch per row group: their sizes were bounded when they were written."""
+def row_groups(file: pq.ParquetFile, columns: Sequence[str] | None = None) -> Iterator[Batch]:
+    """One batch per row group: their sizes were bounded when they were written.
+
+    Of `columns`, where they are given, those that there are.
+    """
     for group in range(file.num_row_groups):
-        table = file.read_row_group(group, use_threads=False).combine_chunks()
+        table = file.read_row_group(group, columns, use_threads=False).combine_chunks()
         yield from table.to_batches()
     if file.num_row_groups == 0:
         yield pa.RecordBatch.from_pylist([], schema=file.schema_arrow)

@@ -17,7 +17,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
-from curate import __version__, publish, schema
+from curate import __version__, publish, schema, tokenizing
 from curate.column import Mask
 from curate.dedup.known import part_name
 from curate.errors import CurateError, InputError, LawError
@@ -33,7 +33,8 @@ from curate.store import WorkFolder, digest, finished, owned, sealed
 from curate.store import describe as describe_file
 from curate.survey import Means, Task
 from curate.unit import Worker
-from tokenizer import counts, shards, train, vocabulary
+from tokenizer import counts, shards, train
+from tokenizer.vocabulary import Vocabulary
 
 Manifest = dict[str, Any]
 FORMAT = 1
@@ -102,6 +103,7 @@ def run(job: Job, events: Events) -> Outcome:
     is_new = not job.output.exists()
     with owned(job.output / "work"), _no_trace_of_failure(job.output, is_new):
         todo = plan(recipe, job.inputs, job.output)
+        loaded = tokenizing.loaded(recipe.tokenizer)
         for note in [*todo.notes, *_replaced(todo, job.output)]:
             events.note(note)
         work = WorkFolder(job.output / "work")
@@ -109,7 +111,7 @@ def run(job: Job, events: Events) -> Outcome:
             workers = _workers(job, todo)
             loading = _warm(job, todo, events)
             with pool(workers, job.address, job.recipe, job.where) as members:
-                outcome = _Run(job, todo, work, members, events).run()
+                outcome = _Run(job, todo, work, members, events).run(loaded)
         finally:
             work.close()
     outcome.workers = workers
@@ -160,7 +162,8 @@ def _warm(job: Job, todo: Plan, events: Events) -> float:
         [signal.name for signal in step.stage.signals] if isinstance(step.stage, Filter) else [name]
         for name, step in ((step.label, step) for step in todo.recipe.steps)
     ]
-    compiled = cache_folder() / f"compiled-{digest([code(), stages])[:16]}"
+    tokenizer = todo.recipe.tokenizer and ("load" if todo.recipe.tokenizer.load else "train")
+    compiled = cache_folder() / f"compiled-{digest([code(), stages, tokenizer])[:16]}"
     if compiled.exists():
         return 0.0
     started = time.perf_counter()
@@ -208,7 +211,7 @@ class _Run:
         self._spans: list[Spans] = [Spans() for _ in todo.units]
         self._files: dict[str, Path] = {}
 
-    def run(self) -> Outcome:
+    def run(self, loaded: Vocabulary | None) -> Outcome:
         """All passes and decisions, then the output folder."""
         before: list[dict[str, Path]] = [{} for _ in self._plan.units]
         pieces: list[str] = []
@@ -231,7 +234,7 @@ class _Run:
         }
         for place, name, surveyed in indexed:
             self._index(place, name, surveyed, pieces)
-        tokens = self._tokens(pieces, texts)
+        tokens = self._tokens(pieces, texts, loaded)
         self._outcome.ledger = self._ledger(tokens)
         texts["ledger.json"] = publish.pretty(self._outcome.ledger)
         self._publish(texts)
@@ -429,12 +432,14 @@ class _Run:
 
     # Tokens
 
-    def _tokens(self, pieces: list[str], texts: dict[str, bytes]) -> dict[str, Any] | None:
+    def _tokens(
+        self, pieces: list[str], texts: dict[str, bytes], loaded: Vocabulary | None
+    ) -> dict[str, Any] | None:
         """Tokenizer and token shards of the final documents; None without them."""
         settings = self._plan.recipe.tokenizer
         if settings is None or self._kept() == 0:
             return None
-        key = self._tokenizer(settings, pieces)
+        key = self._tokenizer(settings, pieces, loaded)
         files = self._piece(key)["files"]
         digests = {name: entry["sha256"] for name, entry in files.items()}
         tasks: list[Task] = []
@@ -456,25 +461,29 @@ class _Run:
             self._files[f"tokenizer/{name}"] = self._work.path(key, name)
         return self._token_manifest(key, tasks, texts)
 
-    def _tokenizer(self, settings: train.Train, pieces: list[str]) -> str:
+    def _tokenizer(
+        self, settings: train.Train, pieces: list[str], loaded: Vocabulary | None
+    ) -> str:
         """Train the tokenizer from the pieces that all units counted, or load the one named."""
         counted = [self._work.path(piece, train.COUNTS_FILE) for piece in pieces]
-        if settings.load:
-            loaded = vocabulary.load(Path(settings.load))
+        if loaded:
             key = self._plan.tokenizer_key([loaded.fingerprint()])
         else:
             key = self._plan.tokenizer_key([self._digest(path) for path in counted])
         if self._work.find(key) is None:
-            self._events.begin("train tokenizer", settings.vocab_size, "tokens")
-            started = time.perf_counter()
-            if not settings.load:
+            label = "write tokenizer" if loaded else "train tokenizer"
+            self._events.begin(label, settings.size, "tokens")
+            started, said = time.perf_counter(), None
+            if loaded is None:
                 loaded, said = train.learn(counted, settings, self._job.memory)
                 for line in train.remarks(said):
                     self._events.note(f"tokenizer: {line}")
             folder = self._work.scratch(key)
-            loaded.save(folder)
-            seconds = {"train tokenizer": time.perf_counter() - started}
-            self._work.publish(key, folder, {"files": finished(folder), "seconds": seconds})
+            tokenizing.save(loaded, folder)
+            facts = tokenizing.facts(loaded, settings, said)
+            seconds = {label: time.perf_counter() - started}
+            piece = {"files": finished(folder), "seconds": seconds, "tokenizer": facts}
+            self._work.publish(key, folder, piece)
             self._events.end()
         self._spend(key)
         return key
@@ -482,7 +491,7 @@ class _Run:
     def _token_manifest(
         self, tokenizer: str, tasks: list[Task], texts: dict[str, bytes]
     ) -> dict[str, Any]:
-        words = vocabulary.load(self._work.path(tokenizer))
+        facts = self._piece(tokenizer)["tokenizer"]
         parts = []
         for task in tasks:
             piece = self._piece(task["key"])
@@ -491,12 +500,14 @@ class _Run:
             for target, name in files.items():
                 self._files[f"tokens/{target}"] = self._work.path(task["key"], name)
             entries = {target: piece["part"]["files"][name] for target, name in files.items()}
-            facts = {**piece["part"], "name": part, "files": entries}
-            parts.append(shards.PartSummary.from_json(facts))
-        manifest = shards.manifest(parts, words.fingerprint(), words.size, words.end_of_text)
+            summary = {**piece["part"], "name": part, "files": entries}
+            parts.append(shards.PartSummary.from_json(summary))
+        names = ("fingerprint", "vocabulary", "end_of_text_id", "probe")
+        manifest = shards.manifest(parts, *(facts[name] for name in names))
         texts["tokens/manifest.json"] = sealed(manifest)
         return {name: manifest[name] for name in ("documents", "tokens", "bytes")} | {
-            "vocabulary": words.size
+            "vocabulary": facts["vocabulary"],
+            "tokenizer": facts,
         }
 
     # The ledger and the output folder

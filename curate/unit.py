@@ -28,6 +28,7 @@ from curate.rows import row_groups
 from curate.schema import Batch
 from curate.stage import Opened, Stage, without
 from curate.store import disk_errors, finished
+from curate.tokenizing import loaded
 from tokenizer import shards, vocabulary
 from tokenizer.counting import count_pieces
 from tokenizer.counts import Counter
@@ -44,6 +45,7 @@ class Worker:
         self._where = where
         self._passes = passes(self._recipe)
         self._stages: dict[int, list[tuple[str, Stage]]] = {}
+        self._encoders: dict[Path, Encoder] = {}
         self._resources = ExitStack()
 
     def __enter__(self) -> Self:
@@ -64,10 +66,12 @@ class Worker:
             for step in this.surveys:
                 with self._told(step), compiling(step.label):
                     batch = decided_upon(seen, batch, step.stage)
-        if self._recipe.tokenizer and not self._recipe.tokenizer.load:
+        if settings := self._recipe.tokenizer:
             texts = pa.array(["a text"])
-            counts = count_pieces(texts, self._recipe.tokenizer.pattern)
-            Encoder(train(counts, self._recipe.tokenizer)).encode(texts)
+            words = loaded(settings) or train(count_pieces(texts, settings.pattern), settings)
+            found = Encoder(words).encode(texts)
+            size = words.size if settings.load else settings.size
+            shards.ended("a text", *found, (size, words.end_of_text))
 
     def run(self, task: dict[str, Any], progress: Progress) -> dict[str, Any]:
         """The unit's counts and files; an error of ours comes back as a value, not a traceback."""
@@ -163,17 +167,23 @@ class Worker:
 
     def _tokens(self, task: dict[str, Any], progress: Progress) -> dict[str, Any]:
         started = time.perf_counter()
-        words = vocabulary.load(Path(task["tokenizer"]))
-        encoder = Encoder(words)
-        folder = Path(task["scratch"])
+        encoder = self._encoder(Path(task["tokenizer"]))
+        words = encoder.vocabulary
 
         def encoded() -> Iterator[tuple[Batch, Any, Any]]:
-            file = pq.ParquetFile(task["documents"])
-            for batch in row_groups(file):
-                tokens, offsets = encoder.encode(batch.column(schema.TEXT))
-                progress({"documents": batch.num_rows, "kept": batch.num_rows})
-                yield batch, tokens, offsets
+            with pq.ParquetFile(task["documents"]) as file:
+                for batch in row_groups(file, shards.COLUMNS):
+                    tokens, offsets = encoder.encode(batch.column(schema.TEXT))
+                    progress({"documents": batch.num_rows, "kept": batch.num_rows})
+                    yield batch, tokens, offsets
 
+        folder = Path(task["scratch"])
         part = shards.write_part(folder, "part", encoded(), words.size, words.end_of_text)
         seconds = {"encode tokens": time.perf_counter() - started}
-        return {"part": part.to_json(), "files": finished(folder), "seconds": seconds}
+        return {"part": part.to_json(), "files": part.files, "seconds": seconds}
+
+    def _encoder(self, folder: Path) -> Encoder:
+        """The tokenizer of this folder, opened once: that takes as long as 50 MB of text."""
+        if folder not in self._encoders:
+            self._encoders = {folder: Encoder(vocabulary.load(folder))}
+        return self._encoders[folder]

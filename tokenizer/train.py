@@ -20,6 +20,7 @@ from curate.errors import CurateError, InputError, RecipeError
 from curate.kernel import borrowing
 from curate.room import free_memory
 from curate.schema import TEXT, Batch
+from curate.settings import given
 from curate.sizes import shown
 from tokenizer import balance
 from tokenizer.counting import COUNTS, Tally
@@ -31,6 +32,7 @@ from tokenizer.vocabulary import Vocabulary
 
 ALPHABET = np.frombuffer(b"".join(BYTES), np.uint8)
 EDGE = -2
+DEFAULT_PATTERN = "gpt2"
 COUNTS_FILE = "pieces.parquet"
 # Places are unsigned numbers of 32 bits.
 MOST_CELLS = (1 << 32) - 1
@@ -45,7 +47,9 @@ BYTE_MEMORY, PIECE_MEMORY = 16, 48
 class Train:
     """How a tokenizer is trained, or which one is loaded instead."""
 
-    pattern: Pattern = "gpt2"  # names in pretokenize.PATTERNS or patterns of one's own, in turn
+    pattern: Pattern = (
+        DEFAULT_PATTERN  # names in pretokenize.PATTERNS or patterns of one's own, in turn
+    )
     vocab_size: int = 8192  # bytes, special and reserved tokens included
     special_tokens: tuple[str, ...] = ("<|endoftext|>",)  # the first one ends a document
     reserved_tokens: int = 0  # special tokens without a meaning yet, the last ones (BLOOM: 200)
@@ -57,10 +61,18 @@ class Train:
     balance: str = ""  # a column of names, such as language: each counts as said below
     alpha: float = 0.3  # a share of the text becomes share^alpha; 1 leaves it, 0 makes all equal
     ratios: dict[str, float] = field(default_factory=dict)  # or these; who is not named is left out
-    load: str | None = None  # a tokenizer.json, vocab.json or *.tiktoken to use as it is
+    load: str | None = (
+        None  # a tokenizer.json, vocab.json or *.tiktoken (pattern completes it) to use as it is
+    )
 
     def __post_init__(self) -> None:
         splitter(self.pattern)
+        unused = given(self).keys() - {"load", "pattern"} if self.load else ()
+        if unused:
+            raise RecipeError(
+                f"tokenizer.{min(unused)}: says how to train, but load: {self.load} uses a "
+                "tokenizer as it is; leave one of them out"
+            )
         self._check_bounds()
         smallest = 256 + len(self.specials)
         if not smallest <= self.vocab_size or not self.size < 1 << 24:

@@ -17,6 +17,7 @@ import pyarrow.parquet as pq
 from curate.books import read_ledger, read_recipe, read_times
 from curate.errors import ShardError
 from curate.ledger import Spans, StageLedger
+from curate.report.encoded import encoded_of
 from curate.report.facts import Finds, Reason, Report, Sample, Source, Tally
 from curate.report.rules import BYTES, STAGE, Rules, numbers, signals_of
 from curate.report.sketch import Sketch
@@ -61,6 +62,7 @@ def collect(folder: Path, samples: int = 3, times: bool = True) -> Report:
         tokens=ledger.get("tokens"),
         reasons=_reasons(ledger["stages"], recipe),
         signals=signals_of(recipe),
+        encoded=encoded_of(folder) if ledger.get("tokens") else [],
         losses=_losses(folder / "model" / "metrics.jsonl"),
         times=read_times(run) if times and run.exists() else {},
     )

@@ -207,6 +207,16 @@ class Cuts:
 
 
 @dataclass
+class Encoded:
+    """Documents of one language as tokens, the ends of documents included."""
+
+    name: str
+    documents: int = 0
+    bytes: int = 0
+    tokens: int = 0
+
+
+@dataclass
 class Report:
     """All that a page about a run shows."""
 
@@ -224,6 +234,7 @@ class Report:
     cuts: list[Cuts] = field(default_factory=list)
     finds: list[Finds] = field(default_factory=list)
     samples: list[Sample] = field(default_factory=list)
+    encoded: list[Encoded] = field(default_factory=list)
     losses: list[tuple[int, float]] = field(default_factory=list)
     written: str = ""  # what the model wrote
     times: dict[str, Any] = field(default_factory=dict)

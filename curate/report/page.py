@@ -18,6 +18,7 @@ from markupsafe import Markup
 from curate.report import charts
 from curate.report.collect import collect
 from curate.report.duplicates import PAIR_CHARACTERS, cuts_of, duplicates_of
+from curate.report.encoded import told
 from curate.report.facts import Duplicates, Report, SignalFacts, Source
 from curate.report.marked import MOST_WORDS
 from curate.report.sketch import Sketch
@@ -68,6 +69,7 @@ def page(report: Report, samples: int) -> str:
         duplicates=[duplicate_card(facts) for facts in report.duplicates],
         cuts=report.cuts,
         cut_bytes=cut_bytes(report),
+        tokenizer_remarks=told(report.tokens and report.tokens.get("tokenizer")),
         compared=(PAIR_CHARACTERS, MOST_WORDS),
         sources=damaged_first(report.sources)[:MOST_ROWS],
         losses=charts.curve(report.losses, 880.0, 220.0),

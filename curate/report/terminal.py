@@ -41,7 +41,9 @@ def _headline(report: Report) -> Text:
     text.append(f"{kept:,} kept", "bold green")
     text.append(f" ({kept / entered:.1%})" if entered else "")
     if report.tokens:
-        text.append(f", {report.tokens['tokens']:,} tokens")
+        made, size_of_text = report.tokens["tokens"], report.tokens["bytes"]
+        text.append(f", {made:,} tokens")
+        text.append(f" of {size_of_text / made:.2f} bytes" if made else "")
     return text
 
 

@@ -210,9 +210,23 @@ def _books(folder: Path, documents: list[dict], names: dict[str, str]) -> None:
     stages = _stages(documents)
     kept = stages[-1]["kept"]
     tokens = {"documents": kept["documents"], "tokens": kept["bytes"] // 4}
-    tokens |= {"bytes": kept["bytes"], "vocabulary": 4096}
+    tokens |= {"bytes": kept["bytes"], "vocabulary": 4096, "tokenizer": _tokenizer(names)}
     ledger = {"format": 1, "recipe": names.get("recipe", "fineweb"), "inputs": inputs}
     _json(folder / "ledger.json", {**ledger, "stages": stages, "tokens": tokens})
+
+
+def _tokenizer(names: dict[str, str]) -> dict:
+    hostile = names.get("language", "en")
+    group = {"documents": 3, "bytes": 999, "share": 1.0, "trained_share": 1.0, "weight": 1.0}
+    trained = {"documents": 3, "bytes": 999, "pieces": 200, "distinct_pieces": 90}
+    trained |= {"left_out": 10, "distinct_left_out": 10, "vocab_size": 4096, "missing": 4}
+    trained |= {"normalization": "NFC", "groups": {hostile: group}}
+    return {
+        **{"fingerprint": "a1" * 32, "end_of_text": names.get("reason", "<|endoftext|>")},
+        **{"pattern": [names.get("about", "gpt2")], "merges": 3839, "special_tokens": 1},
+        **{"always": [names.get("source", "<think>")], "longest_token": 40, "loaded": None},
+        **{"normalization": "NFC", "trained": trained},
+    }
 
 
 def _recipe(folder: Path, names: dict[str, str]) -> None:

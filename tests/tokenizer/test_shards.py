@@ -16,7 +16,15 @@ from hypothesis import strategies as st
 from curate.errors import ShardError
 from curate.store import describe, sealed
 from tokenizer.dataset import TokenDataset
-from tokenizer.shards import PartSummary, TokenBatch, manifest, token_type, verify, write_part
+from tokenizer.shards import (
+    PartSummary,
+    TokenBatch,
+    ended,
+    manifest,
+    token_type,
+    verify,
+    write_part,
+)
 
 END = 0
 
@@ -94,6 +102,21 @@ def test_the_four_files_of_a_part_hold_these_bytes(tmp_path: Path) -> None:
     assert (summary.documents, summary.tokens, summary.bytes) == (3, 6, 6)
 
 
+documents_of_ids = st.lists(st.lists(st.integers(1, 999), max_size=12), max_size=12)
+
+
+@settings(deadline=None)
+@given(documents_of_ids, st.sampled_from([1000, 70_000]))
+def test_a_kernel_ends_documents_as_plain_python_does(
+    documents: list[list[int]], vocab_size: int
+) -> None:
+    offsets = np.cumsum([0, *map(len, documents)]).astype(np.int64)
+    tokens = np.array([i for ids in documents for i in ids], np.uint32)
+    made = ended("p", tokens, offsets, (vocab_size, END))
+    assert made.tolist() == [i for ids in documents for i in [*ids, END]]
+    assert made.dtype == token_type(vocab_size)
+
+
 def test_ids_of_a_large_vocabulary_take_four_bytes(tmp_path: Path) -> None:
     write_part(tmp_path, "p", batches([[65_536, 1]]), 65_537, 3)
     assert (tmp_path / "p.bin").read_bytes() == bytes([0, 0, 1, 0, 1, 0, 0, 0, 3, 0, 0, 0])
@@ -110,9 +133,6 @@ def test_two_bytes_suffice_up_to_65536_ids() -> None:
     for size in (0, 1 << 31):
         with pytest.raises(ShardError, match="shards hold 1 to"):
             token_type(size)
-
-
-documents_of_ids = st.lists(st.lists(st.integers(1, 999), max_size=12), max_size=12)
 
 
 @settings(deadline=None)

@@ -1,0 +1,59 @@
+"""The tokenizer of a run: loaded and checked before any work begins, written, and told of."""
+
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+
+from curate.errors import ModelError
+from tokenizer import vocabulary
+from tokenizer.encode import Encoder
+from tokenizer.train import DEFAULT_PATTERN, Train
+from tokenizer.vocabulary import Vocabulary
+
+# Case, digits, white space, accents, a script without spaces, an emoji, and a name that is text.
+PROBE = "It's 2024: naïve words,\n\n  中文字 हिन्दी 👩‍🔬 <|endoftext|>"
+
+
+def loaded(settings: Train | None) -> Vocabulary | None:
+    """The tokenizer that a recipe loads, if it does; refused where it cannot end a document."""
+    if settings is None or not settings.load:
+        return None
+    pattern = "" if settings.pattern == DEFAULT_PATTERN else settings.pattern
+    try:
+        found = vocabulary.load(Path(settings.load), pattern)
+        _ = found.end_of_text
+    except ModelError as error:
+        told = "" if str(error).startswith(settings.load) else f"{settings.load}: "
+        raise ModelError(f"tokenizer.load: {told}{error}") from error
+    return found
+
+
+def save(words: Vocabulary, folder: Path) -> None:
+    """Write a tokenizer, and refuse one that its files would not give back as it is."""
+    words.save(folder)
+    if vocabulary.load(folder).fingerprint() != words.fingerprint():
+        raise ModelError(
+            "tokenizer.load: this tokenizer has what tokenizer.json cannot say; "
+            "`curate tokenizer export` says what that is"
+        )
+
+
+def facts(words: Vocabulary, settings: Train, said: dict[str, Any] | None) -> dict[str, Any]:
+    """What a run tells of its tokenizer; `said` is what training told, or None if it was loaded."""
+    tokens, _ = Encoder(words).encode(pa.array([PROBE]))
+    return {
+        "fingerprint": words.fingerprint(),
+        "vocabulary": words.size,
+        "end_of_text": words.spelled[words.end_of_text].decode("utf-8", "replace"),
+        "end_of_text_id": words.end_of_text,
+        "pattern": [words.pattern] if isinstance(words.pattern, str) else [*words.pattern],
+        "normalization": words.normalization,
+        "merges": len(words.merges),
+        "special_tokens": len(words.special_tokens),
+        "always": sorted(words.always),
+        "longest_token": max(map(len, words.tokens)),
+        "loaded": Path(settings.load).name if settings.load else None,
+        "trained": said,
+        "probe": {"text": PROBE, "ids": tokens.tolist()},
+    }
