@@ -70,7 +70,8 @@ def tried(name: str, folder: Path) -> Tried:
         return [one.ids for one in theirs.encode_batch_fast(texts, add_special_tokens=False)]
 
     peers: dict[str, Peer] = {"tokenizers": hugging_face}
-    if not vocabulary.normalization:
+    # Ranks have one pattern, and nothing is done to a text before it.
+    if isinstance(vocabulary.pattern, str) and not vocabulary.normalization:
         openai = tiktoken.Encoding(
             name,
             pat_str=PATTERNS.get(vocabulary.pattern, vocabulary.pattern),
