@@ -107,12 +107,14 @@ def held_by_tokenizers(name, text):
 
 
 def test_every_set_holds_every_code_point_that_it_holds_for_tiktoken_and_tokenizers():
-    text = "".join(map(chr, (*range(0xD800), *range(0xE000, 0x110000))))
-    single = np.array(list(text))
+    # Planes 4 to 13 are empty, 15 and 16 private: some of these will do.
+    planes = (*range(0xD800), *range(0xE000, 0x34000, STEP), *range(0xE0000, 0xE0200))
+    points = np.array([*planes, *range(0x34000, 0x110000, 997)])
+    single = np.array(list(map(chr, points.tolist())))
+    text = "".join(single)
     every = groups()
-    for name in sorted(SETS):
-        mask = np.delete(members(name, every), np.arange(0xD800, 0xE000))
-        mine = "".join(single[mask])
+    for name in sorted(name for name in SETS if len(name) > 1):
+        mine = "".join(single[members(name, every)[points]])
         assert held_by_tiktoken(name, text) == mine, name
         if r"\w" not in name:  # Oniguruma's holds other characters
             assert held_by_tokenizers(name, text) == mine, name
