@@ -128,7 +128,7 @@ def test_unassigned_is_what_tiktoken_does_not_know():
 
 # Characters of two, three and four bytes, and no character, just before and behind a block's end.
 ODD = st.sampled_from(
-    [*map(str.encode, "é一😀\u0301\u2003'²ſ\u05c9"), b"\xff", b"\xe4", b"\x80", b"\xf0\x9f"]
+    [*map(str.encode, "é一😀\u0301\u2003'²ſ"), b"\xff", b"\xe4", b"\x80", b"\xf0\x9f"]
 )
 AT_BLOCK_ENDS = st.lists(
     st.tuples(
