@@ -7,7 +7,7 @@ from typing import Any
 
 from benchmarks.agreement_corpus import SHARED
 from tokenizer.pretokenize import PATTERNS
-from tokenizer.tiktoken_ranks import RANK_FILES
+from tokenizer.tiktoken_ranks import RANK_FILES, rank_lines
 from tokenizer.vocabulary import load
 
 # By our pattern, OpenAI's name; the shared file is their JavaScript package's.
@@ -56,11 +56,12 @@ def as_published(path: Path) -> None:
 
 
 def unpack_json(name: str, folder: Path) -> None:
-    """A tokenizer in Hugging Face's format as it is, and its ranks by our own export."""
+    """A tokenizer in Hugging Face's format as it is, and its tokens as ranks."""
     content = unpacked(f"{name}.json")
     (folder / "tokenizer.json").write_bytes(content)
-    load(folder / "tokenizer.json").save(folder / "ours")
-    (folder / "ours" / "tokenizer.tiktoken").rename(folder / "tokenizer.tiktoken")
+    # Not an export, which refuses what ranks cannot say, such as Qwen's normalisation.
+    ranks = rank_lines(load(folder / "tokenizer.json"))
+    (folder / "tokenizer.tiktoken").write_bytes(ranks)
     describe(folder, name, ranks=False)
 
 
@@ -72,6 +73,7 @@ def describe(folder: Path, name: str, *, ranks: bool) -> None:
     else:
         vocabulary = load(folder / "tokenizer.json")
         known = {"pattern": vocabulary.pattern, "special_tokens": vocabulary.special_tokens}
-    text = PATTERNS.get(known["pattern"], known["pattern"])
+    pattern = known["pattern"]
+    text = PATTERNS.get(pattern, pattern) if isinstance(pattern, str) else ""  # ranks have one only
     said = {"name": name, "ranks": ranks, "text": text, **known}
     (folder / "about.json").write_text(json.dumps(said))

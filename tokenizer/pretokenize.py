@@ -233,13 +233,20 @@ def classify_slowly(data: Any, i: Any, end: Any, machine: Any, kinds: Any) -> An
 
 
 @borrowing
+def ends_whole(data: Any, i: Any) -> Any:
+    """Whether no character of 64 bytes asks for more bytes than these."""
+    return data[i + 63] < 0xC0 and data[i + 62] < 0xE0 and data[i + 61] < 0xF0
+
+
+@borrowing
 def cuts_behind(data: Any, i: Any, end: Any, machine: Any, state: Any) -> Any:
     """The same where not all bytes are ASCII; also how many bytes that are, whole characters."""
     classes, table, stranger, kinds = machine
     size = min(end - i, np.int64(64))
     while i + size < end and size > 60 and data[i + size] & 0xC0 == 0x80:
         size -= 1
-    utf8 = i + size + 3 < len(data)
+    # A character that begins in the 64 bytes and is cut short behind them is none.
+    utf8 = i + size + 3 < len(data) and (size < 64 or ends_whole(data, i))
     utf8 = utf8 and classify(data, np.uint64(i), np.uint64(size), classes, kinds)
     if not utf8:
         size = classify_slowly(data, i, end, (classes, stranger), kinds)

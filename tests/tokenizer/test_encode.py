@@ -1,6 +1,7 @@
 import gzip
 import json
 import os
+from functools import cache
 from itertools import pairwise
 
 import numpy as np
@@ -15,6 +16,7 @@ from tokenizer import reference
 from tokenizer.bpe import SHORT
 from tokenizer.counting import count_pieces
 from tokenizer.encode import Encoder
+from tokenizer.own_pattern import own_pattern
 from tokenizer.pretokenize import PATTERNS
 from tokenizer.train import Train, train
 from tokenizer.vocabulary import load
@@ -32,6 +34,11 @@ text = st.one_of(st.text("abt he\n'é一1 ", max_size=80), st.text())
 def small():
     pieces = count_pieces(pa.array([CORPUS]), "gpt2")
     return train(pieces, Train(vocab_size=320))
+
+
+@pytest.fixture(scope="module")
+def edgy(small):
+    return Encoder(small, 2), Encoder(small)
 
 
 @pytest.fixture(scope="module")
@@ -132,6 +139,56 @@ def test_a_slice_is_encoded_alone_and_a_null_has_no_tokens(small, texts, start):
     tokens, ends = encoder.encode(pa.array(texts, pa.string()).slice(start))
     expected = rows(encoder, [one or "" for one in texts[start:]])
     assert [tokens[i:j].tolist() for i, j in pairwise(ends)] == expected
+
+
+def slowly(vocabulary, row):
+    """Tokens of a row by the reference, of pieces that `regex` cuts; bad bytes are allowed."""
+    merges = [
+        (vocabulary.tokens[a], vocabulary.tokens[b]) for a, b, _ in vocabulary.merges.tolist()
+    ]
+    ends = own_pattern(PATTERNS["gpt2"], "to compare").row_ends(row, 0).tolist() if row else []
+    pieces = [row[i:j] for i, j in pairwise([0, *ends])]
+    return [one for piece in pieces for one in reference.encode(piece, merges)]
+
+
+# Where kernels begin to do otherwise: 8 and 15 bytes of a piece, blocks of 64, KEPT_BYTES, SHORT.
+EDGES = st.tuples(st.sampled_from([0, 8, 15, 64, 128, SHORT]), st.integers(-3, 3)).map(
+    lambda edge: max(sum(edge), 0)
+)
+STRETCHES = st.tuples(
+    EDGES,
+    st.sampled_from([b"a", b"the ", b"at", b" ", b"x1", b"\n", "é".encode(), "一".encode()]),
+    st.sampled_from([b"", b" the", b"\xff", b"\xe4\xb8", b"\x80", "一é😀".encode(), b"'s  "]),
+).map(lambda said: (said[1] * 300)[: said[0]] + said[2])
+EDGY = st.lists(st.lists(STRETCHES, max_size=3).map(b"".join) | st.none(), max_size=5)
+
+
+@settings(deadline=None, max_examples=300)
+@given(rows=EDGY, start=st.integers(0, 2))
+def test_pieces_and_rows_of_any_length_are_encoded_as_by_the_reference(small, edgy, rows, start):
+    column = pa.array(rows, pa.binary()).slice(min(start, len(rows)))
+    expected = [slowly(small, row or b"") for row in column.to_pylist()]
+    for encoder in edgy:
+        for _ in range(2):
+            tokens, ends = encoder.encode(column)
+            found = [tokens[i:j].tolist() for i, j in pairwise(ends)]
+            assert [[small.tokens[one] for one in row] for row in found] == expected
+
+
+@pytest.mark.parametrize("slots", [2, 4, 64])
+def test_a_large_batch_has_the_tokens_of_its_rows_alone_whatever_the_cache(small, slots):
+    draw = np.random.default_rng(slots)
+    words = [*CORPUS.split(), "a" * 15, "t" * 16, "h" * 64, "e" * 65, "é" * 40, "the" * 90]
+    count = 20_000 if COMPILED else 50
+    texts = [" ".join(draw.choice(words, size)) for size in draw.integers(0, 12, count)]
+    alone = cache(lambda piece: slowly(small, piece))
+    spelled = [[t for one in reference.pieces(text, "gpt2") for t in alone(one)] for text in texts]
+    column = pa.array(texts)
+    for low in (0, 1, count // 3):
+        tokens, ends = Encoder(small, slots).encode(column.slice(low))
+        found = [small.tokens[token] for token in tokens.tolist()]
+        assert found == [one for row in spelled[low:] for one in row]
+        assert np.diff(ends).tolist() == [len(row) for row in spelled[low:]]
 
 
 def test_no_rows_and_empty_rows_have_no_tokens(small):

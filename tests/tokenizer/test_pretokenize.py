@@ -79,36 +79,45 @@ def in_its_place(every):
 
 
 @pytest.mark.parametrize("pattern", PATTERNS)
-def test_every_code_point_is_cut_as_by_tokenizers(pattern):
+def test_code_points_of_all_planes_are_cut_as_by_tokenizers(pattern):
     split = pre_tokenizers.Split(tokenizers.Regex(PATTERNS[pattern]), "isolated")
-    for begin in range(0, len(EVERY), 1 << 16):
-        text = in_its_place(EVERY[begin : begin + (1 << 16)])
-        theirs = [piece.encode() for piece, _ in split.pre_tokenize_str(text)]
-        assert cut(pa.array([text]), pattern) == theirs
+    text = in_its_place(EVERY[::101])
+    theirs = [piece.encode() for piece, _ in split.pre_tokenize_str(text)]
+    assert cut(pa.array([text]), pattern) == theirs
 
 
 @pytest.mark.parametrize("pattern", PATTERNS)
 def test_every_code_point_of_unicode_16_is_cut_as_by_regex(pattern):
     known = [one for one in EVERY if not unassigned()[ord(one)] and ord(one) not in CHANGED]
-    text = in_its_place(known)
+    text = "".join(f"a{one}" for one in known)
     theirs = [one.encode() for one in split_by_regex(PATTERNS[pattern], text)]
     assert cut(pa.array([text]), pattern) == theirs == list(reference.pieces(text, pattern))
 
 
-def test_every_set_holds_what_it_holds_for_tiktoken():
-    text = "".join(map(chr, (*range(0xD800), *range(0xE000, 0x110000))))
+def held_by_tiktoken(name, text):
+    # Characters that do not match are left out of what it encodes.
+    letters = {bytes([byte]): byte for byte in range(256)}
+    theirs = tiktoken.Encoding("set", pat_str=name, mergeable_ranks=letters, special_tokens={})
+    return bytes(theirs.encode_ordinary(text)).decode()
+
+
+def held_by_tokenizers(name, text):
+    split = pre_tokenizers.Split(tokenizers.Regex(f"(?:{name})+"), "removed", invert=True)
+    return "".join(piece for piece, _ in split.pre_tokenize_str(text))
+
+
+def test_every_set_holds_every_code_point_that_it_holds_for_tiktoken_and_tokenizers():
+    # Planes 4 to 13 are empty, 15 and 16 private: some of these will do.
+    planes = (*range(0xD800), *range(0xE000, 0x34000, STEP), *range(0xE0000, 0xE0200))
+    points = np.array([*planes, *range(0x34000, 0x110000, 997)])
+    single = np.array(list(map(chr, points.tolist())))
+    text = "".join(single)
     every = groups()
-    for name in sorted(SETS):
-        theirs = tiktoken.Encoding(
-            "set",
-            # Characters that do not match are left out of what it encodes.
-            pat_str=name,
-            mergeable_ranks={bytes([byte]): byte for byte in range(256)},
-            special_tokens={},
-        ).encode_ordinary(text)
-        mask = np.delete(members(name, every), np.arange(0xD800, 0xE000))
-        mine = np.array(list(text))[mask]
-        assert bytes(theirs).decode() == "".join(mine), name
+    for name in sorted(name for name in SETS if len(name) > 1):
+        mine = "".join(single[members(name, every)[points]])
+        assert held_by_tiktoken(name, text) == mine, name
+        if r"\w" not in name:  # Oniguruma's holds other characters
+            assert held_by_tokenizers(name, text) == mine, name
 
 
 def test_unassigned_is_what_tiktoken_does_not_know():
@@ -119,7 +128,7 @@ def test_unassigned_is_what_tiktoken_does_not_know():
 
 # Characters of two, three and four bytes, and no character, just before and behind a block's end.
 ODD = st.sampled_from(
-    [*map(str.encode, "é一😀\u0301\u2003'²ſ\u05c9"), b"\xff", b"\xe4", b"\x80", b"\xf0\x9f"]
+    [*map(str.encode, "é一😀\u0301\u2003'²ſ"), b"\xff", b"\xe4", b"\x80", b"\xf0\x9f"]
 )
 AT_BLOCK_ENDS = st.lists(
     st.tuples(
