@@ -76,7 +76,7 @@ def count_block(data: Any, pieces: Any, weights: Any, table: Any, sizes: Any) ->
     counts as often as `weights` says, or as its only number does. Pieces and slots come as one row
     of words.
     """
-    slots, kept = table
+    slots = table[0]
     last = np.uint64(len(slots)) - SLOT
     step = np.uint64(len(weights) > 1)
     size = np.uint64(len(pieces))
@@ -148,15 +148,19 @@ def empty_slots(number: int) -> Hashes:
 
 
 class Tally:
-    """A table of pieces with 64-bit counts that takes at most so many bytes of memory."""
+    """A table of pieces with 64-bit counts that takes at most so many bytes of memory.
 
-    def __init__(self, memory: int = 1 << 62) -> None:
+    `pieces` is how many there will be at least: room for them is made at once.
+    """
+
+    def __init__(self, memory: int = 1 << 62, pieces: int = 0) -> None:
         self.memory = memory
+        self._room = max(SMALLEST, 1 << (2 * pieces).bit_length())
         self.clear()
 
     def clear(self) -> None:
         """Forget all that was counted."""
-        self.slots, self.kept = empty_slots(SMALLEST), np.empty(SMALLEST, np.uint8)
+        self.slots, self.kept = empty_slots(self._room), np.empty(SMALLEST, np.uint8)
         self.sizes = np.zeros(2, np.int64)
 
     @property
@@ -195,7 +199,7 @@ class Tally:
         """All pieces with their counts, sorted by hash, and the hashes."""
         slots = self.slots[self.slots[:, HIGH] > 0]
         hashes = hashes_of(slots)
-        order = np.argsort(hashes, kind="stable")
+        order = np.argsort(hashes)
         hashes = hashes[order]
         if (hashes[1:] == hashes[:-1]).any():  # where they lie in the table tells of its history
             order = np.lexsort((slots[:, HIGH], slots[:, LOW], hashes_of(slots)))

@@ -8,7 +8,6 @@ import typer
 
 from curate.errors import InputError, RecipeError
 from curate.progress import Watcher, console, line, show
-from curate.report.tokenizers import page
 from curate.store import write_atomic
 from tokenizer.corpus import files_of
 from tokenizer.criterion import SMALLEST, Criterion, compare
@@ -131,6 +130,9 @@ def deliver(said: dict[str, Any], output: Path | None, as_text: bool) -> None:
         for table in evaluation_tables(said) if not said["criterion"] else criterion_table(said):
             show(table)
     if output:
+        # Half a second, which training should not pay.
+        from curate.report.tokenizers import page  # noqa: PLC0415
+
         if output.is_file():
             raise InputError(f"{output}: a file; name a folder with --output")
         output.mkdir(parents=True, exist_ok=True)

@@ -12,7 +12,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from curate.kernel import borrowing, helper, inlined
+from curate.kernel import borrowing, helper, prefetch
 from tokenizer.spelling import longer, token_spelled
 
 EMPTY = np.uint64(0xFFFFFFFFFFFFFFFF)
@@ -25,6 +25,7 @@ COUNT, BEGIN, PLACES = range(3)
 PAIRS, HEAP, USED, LEAST = range(4)
 # The least count is divided by this when no pair has it any more.
 LOWERED = 16
+AHEAD = 16
 
 
 class Row(NamedTuple):
@@ -157,7 +158,7 @@ def best_pair(state: Any) -> Any:
     return np.int64(-1)
 
 
-@inlined
+@borrowing
 def weight_from(row: Any, r: Any, p: Any) -> Any:
     """In which stretch of equal weights a place lies, if it is not before stretch r."""
     begins = row.begins
@@ -174,7 +175,7 @@ def weight_from(row: Any, r: Any, p: Any) -> Any:
     return r
 
 
-@inlined
+@borrowing
 def note(side: Any, neighbour: Any, place: Any, weight: Any) -> None:
     """Add one place to the sums of a neighbour."""
     if side.seen[neighbour] == 0:
@@ -247,7 +248,7 @@ def lose(state: Any, side: Any, token: Any, is_left: Any) -> None:
             state.known[at, COUNT] -= side.sums[other]
 
 
-@inlined
+@borrowing
 def around(row: Any, lengths: Any, place: Any, sides: Any) -> None:
     """Note the neighbours of the token that begins here."""
     begin, length, r = place
@@ -268,6 +269,7 @@ def merge_places(row: Any, lengths: Any, places: Any, pair: Any, sides: Any) -> 
     first, length = np.int64(lengths[a]), np.int64(lengths[a]) + np.int64(lengths[b])
     r = np.int64(0)
     for k in range(len(places)):
+        prefetch(cells, np.int64(places[min(k + AHEAD, len(places) - 1)]))
         p = np.int64(places[k])
         q = p + first
         # What was entered here may have become another token: then its cells tell.
