@@ -14,7 +14,6 @@ from tokenizer.criterion import SMALLEST, Criterion, compare
 from tokenizer.evaluate import Evaluation, load_named
 from tokenizer.evaluate import evaluate as evaluated_texts
 from tokenizer.evaluated import Settings, as_json, finite
-from tokenizer.evaluation_tables import criterion_table, evaluation_tables
 from tokenizer.inputs import Labels, labelled_files
 
 EVALUATE = (
@@ -124,15 +123,16 @@ def labels_of(column: str, by_file: bool) -> Labels:
 
 def deliver(said: dict[str, Any], output: Path | None, as_text: bool) -> None:
     """Print an evaluation, and write it with its page."""
+    # Half a second, which training should not pay.
+    from curate.report.tokenizers import page  # noqa: PLC0415
+    from tokenizer.evaluation_tables import criterion_table, evaluation_tables  # noqa: PLC0415
+
     if as_text:
         console().print_json(json.dumps(said, ensure_ascii=False))
     else:
         for table in evaluation_tables(said) if not said["criterion"] else criterion_table(said):
             show(table)
     if output:
-        # Half a second, which training should not pay.
-        from curate.report.tokenizers import page  # noqa: PLC0415
-
         if output.is_file():
             raise InputError(f"{output}: a file; name a folder with --output")
         output.mkdir(parents=True, exist_ok=True)

@@ -77,6 +77,16 @@ def find(keys: Any, key: Any) -> Any:
 
 
 @helper
+def state_of(places: Any, least: Any) -> Any:
+    """No pairs yet, with these places to be written."""
+    keys = np.full(1 << 17, EMPTY)
+    sizes = np.zeros(4, np.int64)
+    sizes[LEAST] = least
+    known = np.zeros((1 << 17, 3), np.int64)
+    return State(keys, known, places, np.empty(1, np.int64), np.empty(1, np.uint64), sizes)
+
+
+@helper
 def with_room(state: Any, more: Any) -> Any:
     """The same state with room for so many more pairs."""
     keys, known, places, counts, heap, sizes = state
@@ -206,12 +216,27 @@ def clear(side: Any) -> None:
 
 
 @borrowing
+def enter_pair(state: Any, where: Any, count: Any, places: Any) -> None:
+    """Enter a pair (its key and slot) with its count and so many places, the next ones."""
+    key, at = where
+    sizes = state.sizes
+    sizes[PAIRS] += state.keys[at] == EMPTY
+    state.keys[at] = key
+    state.known[at, COUNT] = count
+    state.known[at, BEGIN] = sizes[USED]
+    state.known[at, PLACES] = places
+    sizes[USED] += places
+    if count >= sizes[LEAST]:
+        push(state, count, key)
+
+
+@borrowing
 def enter(state: Any, side: Any, token: Any, is_left: Any, spare: Any) -> None:
     """Enter the pairs of a token with its neighbours, as counted anew, unless they are rare.
 
     `spare` is by token: whether it is short enough to be a neighbour of this one.
     """
-    known, sizes = state.known, state.sizes
+    sizes = state.sizes
     for k in range(side.sizes[0]):
         other = side.tokens[k]
         side.ends[other] = -1
@@ -220,16 +245,8 @@ def enter(state: Any, side: Any, token: Any, is_left: Any, spare: Any) -> None:
         is_new = state.keys[at] == EMPTY
         if (is_new and side.sums[other] < sizes[LEAST]) or spare[0][other] > spare[1]:
             continue
-        if is_new:
-            state.keys[at] = key
-            sizes[PAIRS] += 1
         side.ends[other] = sizes[USED]
-        known[at, COUNT] = side.sums[other]
-        known[at, BEGIN] = sizes[USED]
-        known[at, PLACES] = side.seen[other]
-        sizes[USED] += side.seen[other]
-        if side.sums[other] >= sizes[LEAST]:
-            push(state, side.sums[other], key)
+        enter_pair(state, (key, at), side.sums[other], side.seen[other])
     for k in range(side.sizes[1]):
         end = side.ends[side.neighbours[k]]
         if end >= 0:
@@ -345,11 +362,7 @@ def all_pairs(row: Any, lengths: Any, tokens: Any, least: Any, room: Any) -> Any
     """
     more, scratch, longest = room
     places, ends = by_left_token(row, lengths, tokens, more)
-    keys = np.empty(1 << 17, np.uint64)
-    keys[:] = EMPTY
-    heap = np.empty(1, np.int64), np.empty(1, np.uint64)
-    sizes = np.array([0, 0, 0, least], np.int64)
-    state = State(keys, np.zeros((1 << 17, 3), np.int64), places, *heap, sizes)
+    state = state_of(places, least)
     begin = np.int64(0)
     for token in range(tokens):
         # The places are sorted once more in the same array: those entered end where these begin.
@@ -363,6 +376,40 @@ def all_pairs(row: Any, lengths: Any, tokens: Any, least: Any, room: Any) -> Any
         state = with_room(state, side.sizes[0])
         enter(state, side, token, False, (lengths, longest - np.int64(lengths[token])))
         clear(side)
+    return state
+
+
+@helper
+def byte_pairs(row: Any, least: Any) -> Any:
+    """The state with all pairs of bytes that are as frequent as `least`, in two walks over cells.
+
+    As `all_pairs`, which walks once for each token, it would take eight times as long.
+    """
+    cells = row.cells
+    sums, numbers = np.zeros(1 << 16, np.int64), np.zeros(1 << 16, np.int64)
+    r = np.int64(0)
+    for p in range(1, len(cells) - 1):
+        if cells[p] >= 0 and cells[p + 1] >= 0:
+            while row.begins[r + 1] <= p:
+                r += 1
+            pair = np.int64(cells[p]) << 8 | np.int64(cells[p + 1])
+            sums[pair] += row.weights[r]
+            numbers[pair] += 1
+    state = state_of(np.empty(2 * numbers.sum(), np.uint32), least)
+    state = with_room(state, np.int64((sums >= least).sum()))
+    for pair in range(1 << 16):
+        if sums[pair] < least or numbers[pair] == 0:
+            numbers[pair] = -1
+            continue
+        key = key_of(pair >> 8, pair & 255)
+        enter_pair(state, (key, find(state.keys, key)), sums[pair], numbers[pair])
+        numbers[pair] = state.sizes[USED] - numbers[pair]
+    for p in range(1, len(cells) - 1):
+        if cells[p] >= 0 and cells[p + 1] >= 0:
+            pair = np.int64(cells[p]) << 8 | np.int64(cells[p + 1])
+            if numbers[pair] >= 0:
+                state.places[numbers[pair]] = p
+                numbers[pair] += 1
     return state
 
 
@@ -411,14 +458,17 @@ def merge_everywhere(row: Any, lengths: Any, state: Any, pair: Any, around_it: A
 def merges_of(row: Any, spelled: Any, scratch: Any, bounds: Any) -> Any:
     """All merges in order (left, right, token) until there are `goal` tokens; see the reference.
 
+    They come in one row, then the bytes of all tokens, and how many merges and tokens there are.
+
     `spelled` has the bytes of the 256 tokens that there are, in the order of the tie rule, their
     beginnings and lengths, and the slots in which tokens are found by their bytes. `bounds` are the
     goal, the least count of a pair, the one to begin with, and the bytes of the longest token.
     """
     spelling, starts, lengths, slots, done = spelled
     goal, least, first, longest = bounds
-    tokens, count = 256, 0
-    state = all_pairs(row, lengths, tokens, first, (0, scratch[0], longest))
+    # All numbers are of one kind: each function is compiled once.
+    tokens, count = np.int64(256), np.int64(0)
+    state = byte_pairs(row, np.int64(first))
     merges = np.empty(3 << 12, np.int32)
     while tokens < goal:
         state, at = next_pair(row, lengths, state, (tokens, least, longest, scratch[0]))
@@ -429,7 +479,7 @@ def merges_of(row: Any, spelled: Any, scratch: Any, bounds: Any) -> Any:
         a, b = np.int64(key >> HALF), np.int64(key & LOWER_HALF)
         while starts[tokens] + lengths[a] + lengths[b] > len(spelling):
             spelling = longer(spelling)
-        token = token_spelled(spelling, starts, slots, (a, b), tokens)
+        token = np.int64(token_spelled(spelling, starts, slots, (a, b), tokens))
         lengths[token] = lengths[a] + lengths[b]
         pair = (a, b, token, token == tokens)
         tokens += token == tokens
@@ -443,7 +493,7 @@ def merges_of(row: Any, spelled: Any, scratch: Any, bounds: Any) -> Any:
             merges = longer(merges)
         merges[3 * count], merges[3 * count + 1], merges[3 * count + 2] = a, b, token
         count += 1
-    return merges[: 3 * count].reshape(-1, 3), spelling[: starts[tokens]], starts[: tokens + 1]
+    return merges, spelling, count, tokens
 
 
 def scratch_of(goal: int) -> Any:

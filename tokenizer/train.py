@@ -164,9 +164,9 @@ def train(pieces: pa.Table, settings: Train, unit: int = 1) -> Vocabulary:
     first = max(least, int((pc.sum(pieces["count"]).as_py() or 0) / (RARE * goal)))
     bounds = (goal, least, first, settings.max_token_length or 1 << 40)
     scratch = scratch_of(goal), scratch_of(goal)
-    merges, spelling, starts = merges_of(row_of(pieces), spelled, scratch, bounds)
-    text = spelling.tobytes()
-    tokens = tuple(text[i:j] for i, j in pairwise(starts.tolist()))
+    merges, spelling, count, number = merges_of(row_of(pieces), spelled, scratch, bounds)
+    merges, text = merges[: 3 * count].reshape(-1, 3), spelling.tobytes()
+    tokens = tuple(text[i:j] for i, j in pairwise(starts[: number + 1].tolist()))
     for name in settings.specials:
         if name.encode() in tokens:
             raise CurateError(
