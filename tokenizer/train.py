@@ -24,7 +24,8 @@ from curate.sizes import shown
 from tokenizer import balance
 from tokenizer.counting import COUNTS, Tally
 from tokenizer.counts import Counter, merged, totals_of
-from tokenizer.merge import EMPTY, Row, merges_of, scratch_of
+from tokenizer.merge import Row, merges_of, scratch_of
+from tokenizer.pairs import EMPTY
 from tokenizer.pretokenize import Pattern, splitter
 from tokenizer.reference import BYTES
 from tokenizer.vocabulary import Vocabulary
