@@ -15,6 +15,7 @@ import numpy as np
 from curate.kernel import borrowing, helper, prefetch
 from tokenizer.pairs import (
     State,
+    ask,
     best_pair,
     enter_pair,
     find,
@@ -105,6 +106,13 @@ def clear(side: Any) -> None:
 
 
 @borrowing
+def beside(side: Any, k: Any, token: Any, is_left: Any) -> Any:
+    """The pair of a token with its k-th neighbour."""
+    other = side.tokens[k]
+    return key_of(other, token) if is_left else key_of(token, other)
+
+
+@borrowing
 def enter(state: Any, side: Any, token: Any, is_left: Any, spare: Any) -> None:
     """Enter the pairs of a token with its neighbours, as counted anew, unless they are rare.
 
@@ -112,9 +120,10 @@ def enter(state: Any, side: Any, token: Any, is_left: Any, spare: Any) -> None:
     """
     sizes = state.sizes
     for k in range(side.sizes[0]):
+        ask(state, beside(side, min(k + AHEAD, side.sizes[0] - 1), token, is_left))
         other = side.tokens[k]
         side.ends[other] = -1
-        key = key_of(other, token) if is_left else key_of(token, other)
+        key = beside(side, k, token, is_left)
         at = find(state.keys, key)
         is_new = state.keys[at] == EMPTY
         if (is_new and side.sums[other] < sizes[LEAST]) or spare[0][other] > spare[1]:
@@ -132,8 +141,9 @@ def enter(state: Any, side: Any, token: Any, is_left: Any, spare: Any) -> None:
 def lose(state: Any, side: Any, token: Any, is_left: Any) -> None:
     """Subtract the pairs that a token had with its neighbours; rare ones were never entered."""
     for k in range(side.sizes[0]):
+        ask(state, beside(side, min(k + AHEAD, side.sizes[0] - 1), token, is_left))
         other = side.tokens[k]
-        key = key_of(other, token) if is_left else key_of(token, other)
+        key = beside(side, k, token, is_left)
         at = find(state.keys, key)
         if state.keys[at] == key:
             state.known[at, COUNT] -= side.sums[other]

@@ -4,7 +4,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from curate.kernel import borrowing, helper
+from curate.kernel import borrowing, helper, prefetch
 from tokenizer.spelling import longer
 
 EMPTY = np.uint64(0xFFFFFFFFFFFFFFFF)
@@ -33,11 +33,25 @@ def key_of(left: Any, right: Any) -> Any:
 
 
 @borrowing
+def home(keys: Any, key: Any) -> Any:
+    """The slot where a pair belongs if no other one lies there."""
+    at = key * np.uint64(0x9E3779B97F4A7C15)
+    return (at ^ (at >> HALF)) & np.uint64(len(keys) - 1)
+
+
+@borrowing
+def ask(state: Any, key: Any) -> None:
+    """Have what is known of a pair brought near before it is looked for."""
+    at = home(state.keys, key)
+    prefetch(state.keys, at)
+    prefetch(state.known, at * np.uint64(3))
+
+
+@borrowing
 def find(keys: Any, key: Any) -> Any:
     """The slot of a pair, or the empty one where it belongs."""
     mask = np.uint64(len(keys) - 1)
-    at = key * np.uint64(0x9E3779B97F4A7C15)
-    at = (at ^ (at >> HALF)) & mask
+    at = home(keys, key)
     while keys[at] != key and keys[at] != EMPTY:
         at = (at + np.uint64(1)) & mask
     return at
