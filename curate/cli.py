@@ -2,10 +2,7 @@
 
 import inspect
 import json
-import signal
-import sys
 import time
-from collections.abc import Callable
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -30,8 +27,9 @@ from curate.classifier import app as classifier_app
 from curate.compare import compare
 from curate.decide import decide
 from curate.dedup import alone
-from curate.errors import CurateError, DiskError, InputError, RecipeError
+from curate.errors import CurateError, InputError
 from curate.filter import Filter
+from curate.guard import guarded
 from curate.importance import app as importance_app
 from curate.lm.commands import app as lm_app
 from curate.passes import Pass, passes
@@ -433,29 +431,4 @@ def sample(
 
 def main() -> None:
     """The `curate` command: errors of ours in one line, and their exit code."""
-    _guarded(app)
-
-
-def _guarded(command: Callable[[], Any]) -> None:
-    signal.signal(signal.SIGTERM, _terminated)
-    try:
-        command()
-    except (OSError, UnicodeEncodeError) as error:
-        if isinstance(error, BrokenPipeError):
-            sys.exit(0)
-        print(f"curate: {printable(str(error))}", file=sys.stderr)
-        sys.exit(DiskError.exit_code)
-    except CurateError as error:
-        print(f"curate: {printable(str(error))}", file=sys.stderr)
-        if isinstance(error, RecipeError):
-            print("curate plan RECIPE checks a recipe without running it", file=sys.stderr)
-        sys.exit(error.exit_code)
-    except KeyboardInterrupt:
-        print("\nstopped; the same command goes on from here", file=sys.stderr)
-        sys.exit(130)
-
-
-def _terminated(number: int, frame: object) -> None:
-    del frame
-    print("terminated; the same command goes on from here", file=sys.stderr)
-    sys.exit(128 + number)
+    guarded(app)

@@ -5,36 +5,18 @@ or decide, the settings of the stages, the models, and the content that goes in.
 equal work, so a piece under its key can be used again; nothing else can.
 """
 
-import hashlib
 from dataclasses import asdict, dataclass
-from functools import cache
-from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
 from curate import models
+from curate.code import code
 from curate.errors import InputError, ModelError, RecipeError
 from curate.passes import Pass
 from curate.read.reader import Input, Span, find_inputs, spans
 from curate.recipe import Recipe, describe, settings_of
 from curate.store import digest, file_digest
 from tokenizer.train import counting_facts
-
-# Libraries whose version can change what is written.
-LIBRARIES = (
-    "numpy",
-    "numba",
-    "pyarrow",
-    "regex",
-    "resiliparse",
-    "fasttext-community",
-    "kenlm-ex",
-    "scipy",
-    "sentencepiece",
-    "zstandard",
-)
-PACKAGES = ("curate", "filters", "tokenizer")
-TRAINER = ("trainer",)
 
 
 @dataclass(frozen=True)
@@ -153,17 +135,3 @@ def files_of(stage: Any) -> dict[str, Path]:
         return files
     name = getattr(stage, "model", None)
     return {str(name): models.model_path(str(name))} if name else {}
-
-
-@cache
-def code(packages: tuple[str, ...] = PACKAGES) -> str:
-    """A digest of our sources and of the versions of the libraries that shape the output."""
-    key = hashlib.sha256()
-    root = Path(__file__).parent.parent
-    for package in packages:
-        for path in sorted((root / package).rglob("*")):
-            if path.suffix in (".py", ".txt", ".tsv"):
-                key.update(path.relative_to(root).as_posix().encode() + b"\0" + path.read_bytes())
-    for library in LIBRARIES:
-        key.update(f"{library}={version(library)}\n".encode())
-    return key.hexdigest()

@@ -19,7 +19,6 @@ from typing import Any, Protocol
 
 from curate.errors import CurateError, RayError
 from curate.sockets import listeners
-from curate.unit import Worker
 
 Task = dict[str, Any]
 Result = dict[str, Any]
@@ -51,17 +50,6 @@ class Pool(Protocol):
     """Runs tasks and yields each with its result, in the order in which they end."""
 
     def run(self, tasks: Iterable[Task], advance: Advance) -> Iterator[tuple[Task, Result]]: ...
-
-
-@contextmanager
-def pool(workers: int, address: str | None, recipe: str, where: str) -> Iterator[Pool]:
-    """A pool of workers for this recipe: none is a loop in this process, without Ray."""
-    if workers == 0:
-        with Worker(recipe, where) as worker:
-            yield Loop(worker)
-        return
-    with pool_of(partial(Worker, recipe, where), workers, address) as members:
-        yield members
 
 
 @contextmanager

@@ -18,6 +18,7 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from curate import __version__, publish, schema, tokenizing
+from curate.code import code
 from curate.column import Mask
 from curate.dedup.known import part_name
 from curate.errors import CurateError, InputError, LawError
@@ -25,14 +26,14 @@ from curate.filter import Filter
 from curate.kernel import cache_folder
 from curate.ledger import Spans, StageLedger
 from curate.passes import Pass, passes
-from curate.plan import Plan, Unit, as_json, code, plan
-from curate.pool import Pool, check, pool
+from curate.plan import Plan, Unit, as_json, plan
+from curate.pool import Pool, check
 from curate.recipe import Step, describe, parse
 from curate.room import Needs, memory_share, require
 from curate.store import WorkFolder, digest, finished, owned, sealed
 from curate.store import describe as describe_file
 from curate.survey import Means, Task
-from curate.unit import Worker
+from curate.unit import Worker, pool
 from tokenizer import counts, shards, train
 from tokenizer.vocabulary import Vocabulary
 

@@ -5,8 +5,8 @@ import shutil
 from pathlib import Path
 from typing import Any
 
+from curate.code import PACKAGES, TRAINER, code
 from curate.errors import ModelError
-from curate.plan import PACKAGES, TRAINER, code
 from curate.recipe import settings_of
 from curate.run import Events
 from curate.store import describe, digest, file_digest, intact, sealed, write_atomic

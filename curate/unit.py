@@ -7,6 +7,7 @@ other units, and it never publishes.
 import time
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
+from functools import partial
 from pathlib import Path
 from typing import Any, Self
 
@@ -21,6 +22,7 @@ from curate.flow import Flow, Progress
 from curate.kernel import compiling
 from curate.ledger import Spans
 from curate.passes import Pass, lineage, passes
+from curate.pool import Loop, Pool, pool_of
 from curate.read.reader import Input, Span, read
 from curate.read.settings import columns
 from curate.recipe import Step, parse
@@ -187,3 +189,14 @@ class Worker:
         if folder not in self._encoders:
             self._encoders = {folder: Encoder(vocabulary.load(folder))}
         return self._encoders[folder]
+
+
+@contextmanager
+def pool(workers: int, address: str | None, recipe: str, where: str) -> Iterator[Pool]:
+    """A pool of workers for this recipe: none is a loop in this process, without Ray."""
+    if workers == 0:
+        with Worker(recipe, where) as worker:
+            yield Loop(worker)
+        return
+    with pool_of(partial(Worker, recipe, where), workers, address) as members:
+        yield members

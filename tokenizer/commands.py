@@ -11,6 +11,7 @@ from rich.table import Table
 from rich.text import Text
 
 from curate.errors import InputError
+from curate.guard import guarded
 from curate.progress import line, show, tell
 from tokenizer import evaluate_commands, vocabulary
 from tokenizer.encode import Encoder
@@ -142,3 +143,8 @@ def written(piece: bytes) -> str:
         return repr(piece.decode())[1:-1]
     except UnicodeDecodeError:
         return repr(piece)[2:-1]
+
+
+def main() -> None:
+    """`curate tokenizer` as a command of its own."""
+    guarded(lambda: app(args=sys.argv[2:], prog_name="curate tokenizer"))

@@ -164,8 +164,10 @@ def merged(
 ) -> Iterator[dict[str, Tally]]:
     """The sums of all files, a stretch of hashes at a time; with weights all groups in one."""
     bits = (sum(map(size_merged, paths)) // max(memory, LEAST)).bit_length()
+    # Of one table it is known how many pieces it will have at least.
+    most = max((pq.read_metadata(path).num_rows for path in paths), default=0)
     for part in range(1 << bits):
-        tallies: dict[str, Tally] = {}
+        tallies: dict[str, Tally] = {} if weights is None else {"": Tally(pieces=most >> bits)}
         for path in paths:
             for table in rows_in(path, part, bits):
                 enter(table, tallies, weights)
@@ -195,8 +197,9 @@ def rows_in(path: Path, part: int, bits: int) -> Iterator[pa.Table]:
 
 def enter(table: pa.Table, tallies: dict[str, Tally], weights: dict[str, int] | None) -> None:
     """Add the rows of a file to the tables of their groups, or weighted to the one without name."""
-    for group in pc.unique(table["group"]).to_pylist():
-        mine = table.filter(pc.equal(table["group"], group))
+    groups = pc.unique(table["group"]).to_pylist()
+    for group in groups:
+        mine = table.filter(pc.equal(table["group"], group)) if len(groups) > 1 else table
         scale = 1 if weights is None else weights[group]
         if scale == 0:
             continue

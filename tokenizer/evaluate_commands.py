@@ -8,14 +8,12 @@ import typer
 
 from curate.errors import InputError, RecipeError
 from curate.progress import Watcher, console, line, show
-from curate.report.tokenizers import page
 from curate.store import write_atomic
 from tokenizer.corpus import files_of
 from tokenizer.criterion import SMALLEST, Criterion, compare
 from tokenizer.evaluate import Evaluation, load_named
 from tokenizer.evaluate import evaluate as evaluated_texts
 from tokenizer.evaluated import Settings, as_json, finite
-from tokenizer.evaluation_tables import criterion_table, evaluation_tables
 from tokenizer.inputs import Labels, labelled_files
 
 EVALUATE = (
@@ -125,6 +123,10 @@ def labels_of(column: str, by_file: bool) -> Labels:
 
 def deliver(said: dict[str, Any], output: Path | None, as_text: bool) -> None:
     """Print an evaluation, and write it with its page."""
+    # Half a second, which training should not pay.
+    from curate.report.tokenizers import page  # noqa: PLC0415
+    from tokenizer.evaluation_tables import criterion_table, evaluation_tables  # noqa: PLC0415
+
     if as_text:
         console().print_json(json.dumps(said, ensure_ascii=False))
     else:

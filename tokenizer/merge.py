@@ -12,19 +12,30 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from curate.kernel import borrowing, helper, inlined
+from curate.kernel import borrowing, helper, prefetch
+from tokenizer.pairs import (
+    State,
+    ask,
+    best_pair,
+    enter_pair,
+    find,
+    key_of,
+    pop,
+    state_of,
+    with_room,
+)
 from tokenizer.spelling import longer, token_spelled
 
 EMPTY = np.uint64(0xFFFFFFFFFFFFFFFF)
 HALF = np.uint64(32)
 LOWER_HALF = np.uint64(0xFFFFFFFF)
 INSIDE, EDGE = -1, -2  # a cell within a token, and one between two pieces
-# What is known of a pair.
+# As in `pairs`: kernels read constants of their own file only.
 COUNT, BEGIN, PLACES = range(3)
-# What is known of all: pairs in the table, entries in the heap, places in use, least count.
-PAIRS, HEAP, USED, LEAST = range(4)
+USED, LEAST = 2, 3
 # The least count is divided by this when no pair has it any more.
 LOWERED = 16
+AHEAD = 16
 
 
 class Row(NamedTuple):
@@ -47,117 +58,7 @@ class Side(NamedTuple):
     places: Any
 
 
-class State(NamedTuple):
-    """Pairs in a table, their places, and a heap of those that were the most frequent."""
-
-    keys: Any
-    known: Any
-    places: Any
-    counts: Any  # the heap: counts, and pairs as keys
-    heap: Any
-    sizes: Any
-
-
 @borrowing
-def key_of(left: Any, right: Any) -> Any:
-    """A pair as one number that sorts like the pair."""
-    return np.uint64(left) << HALF | np.uint64(right)
-
-
-@borrowing
-def find(keys: Any, key: Any) -> Any:
-    """The slot of a pair, or the empty one where it belongs."""
-    mask = np.uint64(len(keys) - 1)
-    at = key * np.uint64(0x9E3779B97F4A7C15)
-    at = (at ^ (at >> HALF)) & mask
-    while keys[at] != key and keys[at] != EMPTY:
-        at = (at + np.uint64(1)) & mask
-    return at
-
-
-@helper
-def with_room(state: Any, more: Any) -> Any:
-    """The same state with room for so many more pairs."""
-    keys, known, places, counts, heap, sizes = state
-    while len(heap) < sizes[HEAP] + more:
-        counts, heap = longer(counts), longer(heap)
-    size = len(keys)
-    while size < 2 * (sizes[PAIRS] + more):
-        size *= 2
-    if size > len(keys):
-        larger, moved = np.empty(size, np.uint64), np.zeros((size, 3), np.int64)
-        larger[:] = EMPTY
-        for k in range(len(keys)):
-            if keys[k] != EMPTY:
-                at = find(larger, keys[k])
-                larger[at] = keys[k]
-                # Column by column: assigning a row would compile four seconds of error messages.
-                for column in range(3):
-                    moved[at, column] = known[k, column]
-        keys, known = larger, moved
-    return State(keys, known, places, counts, heap, sizes)
-
-
-@borrowing
-def before(state: Any, i: Any, j: Any) -> Any:
-    """Whether entry i comes before entry j: the larger count, then the older pair."""
-    counts, heap = state.counts, state.heap
-    return counts[i] > counts[j] or (counts[i] == counts[j] and heap[i] < heap[j])
-
-
-@borrowing
-def swap(state: Any, i: Any, j: Any) -> None:
-    """Exchange two entries."""
-    counts, heap = state.counts, state.heap
-    counts[i], counts[j] = counts[j], counts[i]
-    heap[i], heap[j] = heap[j], heap[i]
-
-
-@borrowing
-def push(state: Any, count: Any, key: Any) -> None:
-    """Enter a pair into the heap."""
-    i = state.sizes[HEAP]
-    state.sizes[HEAP] += 1
-    state.counts[i] = count
-    state.heap[i] = key
-    while i > 0 and before(state, i, (i - 1) >> 1):
-        swap(state, i, (i - 1) >> 1)
-        i = (i - 1) >> 1
-
-
-@borrowing
-def pop(state: Any) -> None:
-    """Take the first entry out of the heap."""
-    state.sizes[HEAP] -= 1
-    size = state.sizes[HEAP]
-    swap(state, 0, size)
-    i = 0
-    while True:
-        child = 2 * i + 1
-        if child + 1 < size and before(state, child + 1, child):
-            child += 1
-        if child >= size or not before(state, child, i):
-            return
-        swap(state, i, child)
-        i = child
-
-
-@borrowing
-def best_pair(state: Any) -> Any:
-    """The slot of the most frequent pair, which stays in the heap, or -1 if there is none."""
-    while state.sizes[HEAP] > 0:
-        count, key = state.counts[0], state.heap[0]
-        at = find(state.keys, key)
-        now = state.known[at, COUNT]
-        if count == now:
-            return np.int64(at)
-        pop(state)
-        if now >= state.sizes[LEAST]:
-            push(state, now, key)
-    return np.int64(-1)
-
-
-@inlined
 def weight_from(row: Any, r: Any, p: Any) -> Any:
     """In which stretch of equal weights a place lies, if it is not before stretch r."""
     begins = row.begins
@@ -174,7 +75,7 @@ def weight_from(row: Any, r: Any, p: Any) -> Any:
     return r
 
 
-@inlined
+@borrowing
 def note(side: Any, neighbour: Any, place: Any, weight: Any) -> None:
     """Add one place to the sums of a neighbour."""
     if side.seen[neighbour] == 0:
@@ -205,30 +106,30 @@ def clear(side: Any) -> None:
 
 
 @borrowing
+def beside(side: Any, k: Any, token: Any, is_left: Any) -> Any:
+    """The pair of a token with its k-th neighbour."""
+    other = side.tokens[k]
+    return key_of(other, token) if is_left else key_of(token, other)
+
+
+@borrowing
 def enter(state: Any, side: Any, token: Any, is_left: Any, spare: Any) -> None:
     """Enter the pairs of a token with its neighbours, as counted anew, unless they are rare.
 
     `spare` is by token: whether it is short enough to be a neighbour of this one.
     """
-    known, sizes = state.known, state.sizes
+    sizes = state.sizes
     for k in range(side.sizes[0]):
+        ask(state, beside(side, min(k + AHEAD, side.sizes[0] - 1), token, is_left))
         other = side.tokens[k]
         side.ends[other] = -1
-        key = key_of(other, token) if is_left else key_of(token, other)
+        key = beside(side, k, token, is_left)
         at = find(state.keys, key)
         is_new = state.keys[at] == EMPTY
         if (is_new and side.sums[other] < sizes[LEAST]) or spare[0][other] > spare[1]:
             continue
-        if is_new:
-            state.keys[at] = key
-            sizes[PAIRS] += 1
         side.ends[other] = sizes[USED]
-        known[at, COUNT] = side.sums[other]
-        known[at, BEGIN] = sizes[USED]
-        known[at, PLACES] = side.seen[other]
-        sizes[USED] += side.seen[other]
-        if side.sums[other] >= sizes[LEAST]:
-            push(state, side.sums[other], key)
+        enter_pair(state, (key, at), side.sums[other], side.seen[other])
     for k in range(side.sizes[1]):
         end = side.ends[side.neighbours[k]]
         if end >= 0:
@@ -240,14 +141,15 @@ def enter(state: Any, side: Any, token: Any, is_left: Any, spare: Any) -> None:
 def lose(state: Any, side: Any, token: Any, is_left: Any) -> None:
     """Subtract the pairs that a token had with its neighbours; rare ones were never entered."""
     for k in range(side.sizes[0]):
+        ask(state, beside(side, min(k + AHEAD, side.sizes[0] - 1), token, is_left))
         other = side.tokens[k]
-        key = key_of(other, token) if is_left else key_of(token, other)
+        key = beside(side, k, token, is_left)
         at = find(state.keys, key)
         if state.keys[at] == key:
             state.known[at, COUNT] -= side.sums[other]
 
 
-@inlined
+@borrowing
 def around(row: Any, lengths: Any, place: Any, sides: Any) -> None:
     """Note the neighbours of the token that begins here."""
     begin, length, r = place
@@ -268,6 +170,7 @@ def merge_places(row: Any, lengths: Any, places: Any, pair: Any, sides: Any) -> 
     first, length = np.int64(lengths[a]), np.int64(lengths[a]) + np.int64(lengths[b])
     r = np.int64(0)
     for k in range(len(places)):
+        prefetch(cells, np.int64(places[min(k + AHEAD, len(places) - 1)]))
         p = np.int64(places[k])
         q = p + first
         # What was entered here may have become another token: then its cells tell.
@@ -343,11 +246,7 @@ def all_pairs(row: Any, lengths: Any, tokens: Any, least: Any, room: Any) -> Any
     """
     more, scratch, longest = room
     places, ends = by_left_token(row, lengths, tokens, more)
-    keys = np.empty(1 << 17, np.uint64)
-    keys[:] = EMPTY
-    heap = np.empty(1, np.int64), np.empty(1, np.uint64)
-    sizes = np.array([0, 0, 0, least], np.int64)
-    state = State(keys, np.zeros((1 << 17, 3), np.int64), places, *heap, sizes)
+    state = state_of(places, least)
     begin = np.int64(0)
     for token in range(tokens):
         # The places are sorted once more in the same array: those entered end where these begin.
@@ -361,6 +260,55 @@ def all_pairs(row: Any, lengths: Any, tokens: Any, least: Any, room: Any) -> Any
         state = with_room(state, side.sizes[0])
         enter(state, side, token, False, (lengths, longest - np.int64(lengths[token])))
         clear(side)
+    return state
+
+
+@borrowing
+def pair_of_bytes(cells: Any, p: Any) -> Any:
+    """The number of the pair of bytes that begins here, or -1 if none does."""
+    if cells[p] < 0 or cells[p + 1] < 0:
+        return np.int64(-1)
+    return np.int64(cells[p]) << 8 | np.int64(cells[p + 1])
+
+
+@helper
+def bytes_counted(row: Any) -> tuple[Any, Any]:
+    """By pair of bytes: how much it counts, and at how many places."""
+    sums, numbers = np.zeros(1 << 16, np.int64), np.zeros(1 << 16, np.int64)
+    r = np.int64(0)
+    for p in range(1, len(row.cells) - 1):
+        pair = pair_of_bytes(row.cells, p)
+        if pair >= 0:
+            while row.begins[r + 1] <= p:
+                r += 1
+            sums[pair] += row.weights[r]
+            numbers[pair] += 1
+    return sums, numbers
+
+
+@helper
+def byte_pairs(row: Any, least: Any) -> Any:
+    """The state with all pairs of bytes that are as frequent as `least`, in two walks over cells.
+
+    With `all_pairs`, which walks once for each token, it took eight times as long.
+    """
+    sums, numbers = bytes_counted(row)
+    total = number = np.int64(0)
+    for pair in range(1 << 16):
+        total += numbers[pair]
+        number += sums[pair] >= least
+    state = with_room(state_of(np.empty(2 * total, np.uint32), least), number)
+    for pair in range(1 << 16):
+        begin = state.sizes[USED]
+        if numbers[pair] and sums[pair] >= least:
+            key = key_of(pair >> 8, pair & 255)
+            enter_pair(state, (key, find(state.keys, key)), sums[pair], numbers[pair])
+        numbers[pair] = begin if state.sizes[USED] > begin else np.int64(-1)
+    for p in range(1, len(row.cells) - 1):
+        pair = pair_of_bytes(row.cells, p)
+        if pair >= 0 and numbers[pair] >= 0:
+            state.places[numbers[pair]] = p
+            numbers[pair] += 1
     return state
 
 
@@ -409,14 +357,17 @@ def merge_everywhere(row: Any, lengths: Any, state: Any, pair: Any, around_it: A
 def merges_of(row: Any, spelled: Any, scratch: Any, bounds: Any) -> Any:
     """All merges in order (left, right, token) until there are `goal` tokens; see the reference.
 
+    They come in one row, then the bytes of all tokens, and how many merges and tokens there are.
+
     `spelled` has the bytes of the 256 tokens that there are, in the order of the tie rule, their
     beginnings and lengths, and the slots in which tokens are found by their bytes. `bounds` are the
     goal, the least count of a pair, the one to begin with, and the bytes of the longest token.
     """
     spelling, starts, lengths, slots, done = spelled
     goal, least, first, longest = bounds
-    tokens, count = 256, 0
-    state = all_pairs(row, lengths, tokens, first, (0, scratch[0], longest))
+    # All numbers are of one kind: each function is compiled once.
+    tokens, count = np.int64(256), np.int64(0)
+    state = byte_pairs(row, np.int64(first))
     merges = np.empty(3 << 12, np.int32)
     while tokens < goal:
         state, at = next_pair(row, lengths, state, (tokens, least, longest, scratch[0]))
@@ -427,7 +378,7 @@ def merges_of(row: Any, spelled: Any, scratch: Any, bounds: Any) -> Any:
         a, b = np.int64(key >> HALF), np.int64(key & LOWER_HALF)
         while starts[tokens] + lengths[a] + lengths[b] > len(spelling):
             spelling = longer(spelling)
-        token = token_spelled(spelling, starts, slots, (a, b), tokens)
+        token = np.int64(token_spelled(spelling, starts, slots, (a, b), tokens))
         lengths[token] = lengths[a] + lengths[b]
         pair = (a, b, token, token == tokens)
         tokens += token == tokens
@@ -441,7 +392,7 @@ def merges_of(row: Any, spelled: Any, scratch: Any, bounds: Any) -> Any:
             merges = longer(merges)
         merges[3 * count], merges[3 * count + 1], merges[3 * count + 2] = a, b, token
         count += 1
-    return merges[: 3 * count].reshape(-1, 3), spelling[: starts[tokens]], starts[: tokens + 1]
+    return merges, spelling, count, tokens
 
 
 def scratch_of(goal: int) -> Any:

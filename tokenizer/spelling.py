@@ -11,7 +11,9 @@ from curate.kernel import helper
 def longer(array: Any) -> Any:
     """The same array with as much room again."""
     more = np.empty(2 * len(array), array.dtype)
-    more[: len(array)] = array
+    # One by one: assigning a stretch would compile three seconds of error messages.
+    for k in range(len(array)):
+        more[k] = array[k]
     return more
 
 

@@ -25,7 +25,9 @@ from curate.sizes import shown
 from tokenizer import balance
 from tokenizer.counting import COUNTS, Tally
 from tokenizer.counts import Counter, merged, totals_of
-from tokenizer.merge import EMPTY, Row, merges_of, scratch_of
+from tokenizer.letters import MOST_TOKENS
+from tokenizer.merge import Row, merges_of, scratch_of
+from tokenizer.pairs import EMPTY
 from tokenizer.pretokenize import Pattern, splitter
 from tokenizer.reference import BYTES
 from tokenizer.vocabulary import Vocabulary
@@ -75,10 +77,10 @@ class Train:
             )
         self._check_bounds()
         smallest = 256 + len(self.specials)
-        if not smallest <= self.vocab_size or not self.size < 1 << 24:
+        if not smallest <= self.vocab_size or not self.size <= MOST_TOKENS:
             raise RecipeError(
                 f"tokenizer.vocab_size: {self.vocab_size}; write {smallest} (256 bytes and "
-                f"{len(self.specials)} special tokens) to {(1 << 24) - 1}"
+                f"{len(self.specials)} special tokens) to {MOST_TOKENS}"
             )
         if len(set(self.specials)) < len(self.specials) or "" in self.specials:
             raise RecipeError("tokenizer.special_tokens: each must be different, and none empty")
@@ -176,9 +178,9 @@ def train(pieces: pa.Table, settings: Train, unit: int = 1) -> Vocabulary:
     first = max(least, int((pc.sum(pieces["count"]).as_py() or 0) / (RARE * goal)))
     bounds = (goal, least, first, settings.max_token_length or 1 << 40)
     scratch = scratch_of(goal), scratch_of(goal)
-    merges, spelling, starts = merges_of(row_of(pieces), spelled, scratch, bounds)
-    text = spelling.tobytes()
-    tokens = tuple(text[i:j] for i, j in pairwise(starts.tolist()))
+    merges, spelling, count, number = merges_of(row_of(pieces), spelled, scratch, bounds)
+    merges, text = merges[: 3 * count].reshape(-1, 3), spelling.tobytes()
+    tokens = tuple(text[i:j] for i, j in pairwise(starts[: number + 1].tolist()))
     for name in settings.specials:
         if name.encode() in tokens:
             raise CurateError(

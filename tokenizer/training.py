@@ -16,8 +16,8 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from curate.code import code
 from curate.errors import CurateError, InputError
-from curate.plan import code
 from curate.pool import check, pool_of
 from curate.progress import Watcher
 from curate.room import memory_share
