@@ -28,6 +28,12 @@ def about(folder: Path) -> dict[str, Any]:
     return said
 
 
+def known(folder: Path) -> Path:
+    """The file for libraries that know patterns by their text."""
+    path = folder / "known.json"
+    return path if path.is_file() else folder / "tokenizer.json"
+
+
 def openai_name(folder: Path) -> str:
     """OpenAI's name of a vocabulary that is shipped with a library."""
     return OPENAI[about(folder)["name"]]
@@ -82,7 +88,7 @@ def tokenizers(folder: Path) -> Side:
 def gigatoken(folder: Path) -> Side:
     """All documents as one buffer, without threads: its fastest call, and it has a cache."""
     library = import_module("gigatoken")
-    encoder = library.Tokenizer(str(folder / "tokenizer.json"))
+    encoder = library.Tokenizer(str(known(folder)))
     return Side(
         lambda given: encoder.encode_batch(given, parallel=False),
         lambda texts: library.BytesSource("\0".join(texts).encode(), separator=b"\0"),
@@ -92,7 +98,7 @@ def gigatoken(folder: Path) -> Side:
 
 def tokie(folder: Path) -> Side:
     """Its files of documents: no Python object for a document."""
-    encoder = import_module("tokie").Tokenizer.from_json(str(folder / "tokenizer.json"))
+    encoder = import_module("tokie").Tokenizer.from_json(str(known(folder)))
     scratch = Path(tempfile.mkdtemp())
 
     def prepare(texts: list[str]) -> str:
