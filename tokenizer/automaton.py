@@ -239,7 +239,10 @@ def advance(steps: list[Step], threads: Threads, held: NDArray[np.bool_]) -> tup
 def compiled(pattern: str) -> Program:
     """The instructions of a pattern."""
     program = Program(pattern)
-    program.alternatives(False)
+    try:
+        program.alternatives(False)
+    except RecursionError as error:
+        raise program.refuse("too many groups within groups") from error
     if program.at < len(pattern):
         raise program.refuse("a closing parenthesis too many")
     program.steps.append(Step(MATCH))

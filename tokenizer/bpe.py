@@ -15,6 +15,7 @@ import pyarrow as pa
 from numpy.typing import NDArray
 
 from curate.column import Positions, view
+from curate.errors import ModelError
 from curate.kernel import borrowing, helper, prefetch
 from tokenizer.pretokenize import described, pieces_within
 
@@ -31,6 +32,7 @@ LOWER_HALF = np.uint64(0xFFFFFFFF)
 
 # A merge in one number: left and right symbol, 20 bits each, and rank: so there may be a million.
 RIGHT, PAIR, RANK = np.uint64(20), np.uint64(24), np.uint64((1 << 24) - 1)
+MOST_SYMBOLS = (1 << 20) - 1
 NO_ENTRY = np.uint64(0xFFFFFFFFFFFFFFFF)
 
 AHEAD = 64  # pieces whose slots are asked for before they are needed
@@ -131,6 +133,8 @@ def merge_tables(merges: Merges, letters: Merges) -> Tables:
 
     A merge of what neither is a byte nor comes from a merge can never happen, and is left out.
     """
+    if 256 + len(merges) > MOST_SYMBOLS:
+        raise ModelError(f"{len(merges)} merges; at most {MOST_SYMBOLS - 256} can be encoded with")
     symbols = np.full(1 + max(int(letters.max()), int(merges.max(initial=0))), -1, np.int64)
     made = merges[:, 2]
     symbols[made[::-1]] = 256 + np.arange(len(made))[::-1]  # the first merge names the symbol

@@ -42,8 +42,11 @@ def files_of(patterns: list[str]) -> list[Path]:
             found = [one for one in path.rglob("*") if one.is_file()]
         elif path.is_file():
             found = [path]
+        elif path.exists():
+            raise InputError(f"{pattern}: neither a file nor a folder")
         else:
-            found = list(Path(path.anchor or ".").glob(str(path.relative_to(path.anchor))))
+            there = Path(path.anchor or ".").glob(str(path.relative_to(path.anchor)))
+            found = [one for one in there if one.is_file()]
         if not found:
             raise InputError(f"{pattern}: matches no file; write a path, a folder or a glob")
         files.update(found)
@@ -135,7 +138,7 @@ def parquet_batches(part: Part, column: str) -> Iterator[pa.RecordBatch]:
 def checked(batches: Iterable[pa.RecordBatch], path: Path) -> Iterator[pa.RecordBatch]:
     """The same batches, all with a column of texts."""
     for batch in batches:
-        if TEXT not in batch.schema.names or not is_text(batch.column(TEXT).type):
+        if batch.schema.names.count(TEXT) != 1 or not is_text(batch.column(TEXT).type):
             there = ", ".join(f"{field.name} ({field.type})" for field in batch.schema)
             raise InputError(f"{path}: no column 'text' of strings; there are: {there}")
         yield batch

@@ -231,6 +231,8 @@ def as_json(vocabulary: "Vocabulary") -> dict[str, Any]:
     splits = [] if vocabulary.prefix_space else [split_as_json(pattern) for pattern in patterns]
     name = vocabulary.normalization
     names = {**vocabulary.special_tokens, **vocabulary.always}
+    if clash := names.keys() & {letters(token) for token in tokens if token}:
+        raise ModelError(f"a tokenizer.json cannot tell the name {min(clash)!r} from a token")
     return {
         "version": "1.0",
         "truncation": None,

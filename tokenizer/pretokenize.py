@@ -63,8 +63,10 @@ def _leads() -> Hashes:
         (0xC0, 0xC2, 1 << 8),  # asks for itself to follow: never met, so the text is no UTF-8
         (0xC2, 0xE0, 12 | 0b10 << 8 | 0x7FF << 16),
         (0xE0, 0xF0, 6 | 0b110 << 8 | 0xFFFF << 16),
-        (0xF0, 0xF5, 0 | 0b1110 << 8 | 0x1FFFFF << 16),
-        (0xF5, 0x100, 1 << 8),
+        (0xF0, 0xF4, 0 | 0b1110 << 8 | 0x1FFFFF << 16),
+        # 0xF4 may lead beyond the last code point, and what it leads to has no meaning: looked at
+        # slowly.
+        (0xF4, 0x100, 1 << 8),
     )
     for first, end, said in kinds:
         leads[first:end] = said
@@ -114,7 +116,7 @@ def character(data: Any, i: Any, end: Any, limit: Any) -> Any:
             return limit | 1 << 21
         point = (lead & 0xF) << 12 | (np.int64(data[i + 1]) & 0x3F) << 6
         return point | (np.int64(data[i + 2]) & 0x3F) | 3 << 21
-    if i + 4 > end:
+    if i + 4 > end or lead > 0xF4:
         return limit | 1 << 21
     point = (lead & 0x7) << 18 | (np.int64(data[i + 1]) & 0x3F) << 12
     point |= (np.int64(data[i + 2]) & 0x3F) << 6 | (np.int64(data[i + 3]) & 0x3F)

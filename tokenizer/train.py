@@ -25,7 +25,7 @@ from curate.sizes import shown
 from tokenizer import balance
 from tokenizer.counting import COUNTS, Tally
 from tokenizer.counts import Counter, merged, totals_of
-from tokenizer.letters import MOST_TOKENS
+from tokenizer.letters import BYTE_OF, MOST_TOKENS, letters
 from tokenizer.merge import Row, merges_of, scratch_of
 from tokenizer.pairs import EMPTY
 from tokenizer.pretokenize import Pattern, splitter
@@ -84,7 +84,7 @@ class Train:
             )
         if len(set(self.specials)) < len(self.specials) or "" in self.specials:
             raise RecipeError("tokenizer.special_tokens: each must be different, and none empty")
-        if self.max_token_length < 0 or self.max_token_length == 1:
+        if self.max_token_length == 1:
             raise RecipeError(
                 "tokenizer.max_token_length: write 2 or more bytes, or 0 for no bound"
             )
@@ -92,14 +92,21 @@ class Train:
             raise RecipeError(f"tokenizer.normalization: {self.normalization}; write NFC or NFKC")
 
     def _check_bounds(self) -> None:
-        for name, low in (
-            ("min_frequency", 1),
-            ("min_count", 1),
-            ("multiple_of", 1),
-            ("reserved_tokens", 0),
+        for name, low, high in (
+            ("min_frequency", 1, 1 << 62),
+            ("min_count", 1, 1 << 40),
+            ("multiple_of", 1, MOST_TOKENS),
+            ("reserved_tokens", 0, MOST_TOKENS),
+            ("max_token_length", 0, 1 << 30),
         ):
-            if getattr(self, name) < low:
-                raise RecipeError(f"tokenizer.{name}: {getattr(self, name)}; write {low} or more")
+            if not low <= getattr(self, name) <= high:
+                raise RecipeError(f"tokenizer.{name}: {getattr(self, name)}; write {low} to {high}")
+        for name in self.special_tokens:
+            if name in BYTE_OF or any(0xD800 <= ord(letter) < 0xE000 for letter in name):
+                raise RecipeError(
+                    f"tokenizer.special_tokens: {name!r} is what a byte is written as, or no text; "
+                    "write a name such as <|endoftext|>"
+                )
         if not 0 <= self.alpha <= 1:
             raise RecipeError(f"tokenizer.alpha: {self.alpha:g}; write 0 to 1")
         if self.ratios and not self.balance:
@@ -181,8 +188,10 @@ def train(pieces: pa.Table, settings: Train, unit: int = 1) -> Vocabulary:
     merges, spelling, count, number = merges_of(row_of(pieces), spelled, scratch, bounds)
     merges, text = merges[: 3 * count].reshape(-1, 3), spelling.tobytes()
     tokens = tuple(text[i:j] for i, j in pairwise(starts[: number + 1].tolist()))
+    written = set(map(letters, tokens))
     for name in settings.specials:
-        if name.encode() in tokens:
+        # As bytes, or as byte-level files write them: there it would take the token's place.
+        if name.encode() in tokens or name in written:
             raise CurateError(
                 f"the text taught {name!r} as a word; name the special token otherwise"
             )
@@ -209,6 +218,8 @@ def add_batch(counter: Counter, batch: Batch, settings: Train) -> None:
             there = ", ".join(batch.schema.names)
             raise InputError(f"no column {settings.balance!r} to balance by; there are: {there}")
         groups = batch.column(settings.balance)
+        if pa.types.is_nested(groups.type):
+            raise InputError(f"column {settings.balance!r} holds {groups.type}, not names")
     counter.add(normalized(batch.column(TEXT), settings), groups)
 
 

@@ -91,6 +91,8 @@ def train_on_files(
             counted = time.perf_counter()
             counts = [work.path(key, COUNTS_FILE) for key in keys]
             vocabulary, said = learn(counts, settings, memory)
+            if not said["bytes"]:
+                raise InputError(f"no text in the input (in JSON lines it is the field {TEXT!r})")
             vocabulary.save(folder)
         finally:
             work.close()
