@@ -18,8 +18,13 @@ from tokenizer.encode import Encoder
 from tokenizer.pretokenize import slow_parts
 from tokenizer.train_command import EPILOG, train_command
 
+# Where it is a command of its own nothing is inherited: said here as in curate/cli.py.
 app = typer.Typer(
     no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    rich_markup_mode=None,
+    context_settings={"help_option_names": ["-h", "--help"]},
     help="Train and use byte-level BPE tokenizers.",
     epilog="Example:  curate tokenizer train --input 'out/documents/*.parquet' --output tok",
 )
