@@ -33,6 +33,7 @@ from benchmarks.tokenizer_fuzz import damaged, strings
 from benchmarks.tokenizer_ours import vocabulary_of
 from benchmarks.tokenizer_vocabularies import folder_of
 from tokenizer.encode import Encoder
+from tokenizer.normalize import normalized
 from tokenizer.pretokenize import PATTERNS
 
 VOCABULARIES = ("gpt2", "cl100k", "o200k", "qwen3", "deepseek")
@@ -119,10 +120,8 @@ def shortest(text: str, differs: Callable[[str], bool]) -> str:
 def comes_back(encoder: Encoder, texts: pa.Array) -> bool:
     """Whether decoding the tokens of all texts gives their bytes."""
     tokens, _ = encoder.encode(texts)
-    form = encoder.vocabulary.normalization
-    wanted = pc.utf8_normalize(texts, form=form) if form else texts
-    content = wanted.cast(pa.large_binary()).to_pylist()
-    return encoder.decode(tokens) == b"".join(content)
+    wanted = normalized(texts, encoder.vocabulary.normalization)
+    return encoder.decode(tokens) == b"".join(wanted.cast(pa.large_binary()).to_pylist())
 
 
 def compared(unit: Unit) -> dict[str, Any]:

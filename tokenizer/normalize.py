@@ -27,7 +27,12 @@ def _unknown() -> str:
 
 
 def normalized(texts: pa.Array, form: str) -> pa.Array:
-    """The texts in a normal form; bytes that are not UTF-8 stay what and where they are."""
+    """The texts in a normal form, if in any; bytes that are not UTF-8 stay what and where they are.
+
+    Training counts and the encoder encodes what this gives.
+    """
+    if not form:
+        return texts
     try:
         valid = texts.cast(pa.string())
     except pa.ArrowInvalid:

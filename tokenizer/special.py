@@ -215,7 +215,7 @@ class Preparation:
         """The texts to encode, and how tokens stand between them, if any do."""
         items = self.first(texts) if self.first else None
         texts = items.texts if items else texts
-        texts = normalized(texts, self.form) if self.form else texts
+        texts = normalized(texts, self.form)
         if self.second:
             items = again(items._replace(texts=texts), self.second) if items else self.second(texts)
             texts = items.texts if items else texts
@@ -230,7 +230,7 @@ def cutter(names: Names, wanted: Iterable[str], manners: Manners, form: str) -> 
     listed = sorted(names)
     tokens = np.array([names[name] if name in set(wanted) else -1 for name in listed], np.int64)
     spelled = pa.array([name.encode() for name in listed], pa.binary())
-    spelled = normalized(spelled, form).cast(pa.binary()) if form else spelled
+    spelled = normalized(spelled, form).cast(pa.binary())
     ways = tuple(manners.get(name, frozenset()) - {"normalized"} for name in listed)
     if any("rstrip" in way for way in ways) and any(name[0].isspace() for name in listed):
         raise ModelError("a token that takes the space behind it, and another that begins with one")

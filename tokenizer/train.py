@@ -27,6 +27,7 @@ from tokenizer.counting import COUNTS, Tally
 from tokenizer.counts import Counter, merged, totals_of
 from tokenizer.letters import BYTE_OF, MOST_TOKENS, letters
 from tokenizer.merge import Row, merges_of, scratch_of
+from tokenizer.normalize import normalized
 from tokenizer.pairs import EMPTY
 from tokenizer.pretokenize import Pattern, splitter
 from tokenizer.reference import BYTES
@@ -200,16 +201,6 @@ def train(pieces: pa.Table, settings: Train, unit: int = 1) -> Vocabulary:
     return Vocabulary(tokens, merges, pattern, specials, normalization=settings.normalization)
 
 
-def normalized(texts: pa.Array, settings: Train) -> pa.Array:
-    """The texts as they are counted."""
-    if not settings.normalization:
-        return texts
-    try:
-        return pc.utf8_normalize(texts.cast(pa.string()), settings.normalization)
-    except pa.ArrowInvalid as error:
-        raise InputError(f"{settings.normalization} needs text in UTF-8: {error}") from error
-
-
 def add_batch(counter: Counter, batch: Batch, settings: Train) -> None:
     """Count the texts of a batch, by group where groups are to be in balance."""
     groups = None
@@ -220,7 +211,7 @@ def add_batch(counter: Counter, batch: Batch, settings: Train) -> None:
         groups = batch.column(settings.balance)
         if pa.types.is_nested(groups.type):
             raise InputError(f"column {settings.balance!r} holds {groups.type}, not names")
-    counter.add(normalized(batch.column(TEXT), settings), groups)
+    counter.add(normalized(batch.column(TEXT), settings.normalization), groups)
 
 
 def learn(

@@ -25,7 +25,7 @@ from tokenizer.balance import ONE, shares_of, weights_of
 from tokenizer.corpus import Part, line_blocks, parts_of, text_batches
 from tokenizer.counts import Counter, merged, totals_of
 from tokenizer.pretokenize import PATTERNS, splitter
-from tokenizer.train import Train, learn
+from tokenizer.train import Train, add_batch, learn
 from tokenizer.training import CountWorker, train_on_files
 from tokenizer.vocabulary import load
 
@@ -303,6 +303,28 @@ def test_learning_refuses_more_pieces_than_memory(tmp_path):
     path = count([" ".join(words(3000))], tmp_path / "a.parquet")
     with pytest.raises(InputError, match=r"give --memory \d+M, or leave out rare ones"):
         learn([path], Train(), 1000)
+
+
+@pytest.mark.parametrize(
+    "texts",
+    [
+        ["\U0001e030 \U0001e030", "ﬁ e\u0301"],
+        ["\U00016d67\U00016d67"],
+        [b"\xff\xef\xac\x81 \xff", b"e"],
+    ],
+)
+def test_what_is_counted_is_what_the_encoder_sees(texts, tmp_path):
+    setup = Train(vocab_size=300, normalization="NFKC")
+    batch = pa.record_batch({"text": pa.array(texts)})
+    counter = Counter(splitter(setup.pattern), tmp_path / "runs")
+    add_batch(counter, batch, setup)
+    counter.finish(tmp_path / "a.parquet")
+    vocabulary, _ = learn([tmp_path / "a.parquet"], setup)
+    seen, _ = vocabulary.preparation()(batch.column("text"))
+    again = Counter(splitter(setup.pattern), tmp_path / "more")
+    again.add(seen)
+    again.finish(tmp_path / "b.parquet")
+    assert counted(tmp_path / "a.parquet") == counted(tmp_path / "b.parquet")
 
 
 @pytest.mark.parametrize(
