@@ -24,9 +24,6 @@ app = typer.Typer(
     epilog="Example:  curate tokenizer train --input 'out/documents/*.parquet' --output tok",
 )
 
-Inputs = Annotated[
-    list[str], typer.Option("--input", help="Parquet, JSONL or text: file, glob or folder.")
-]
 Tokenizer = Annotated[
     Path, typer.Argument(help="A tokenizer.json, a folder with one, GPT-2 files or tiktoken ranks.")
 ]
@@ -54,7 +51,9 @@ def encode(
 ) -> None:
     """Show the tokens of a text: their numbers, and the piece of the text that each stands for."""
     encoder = Encoder(opened(tokenizer))
-    names = encoder.vocabulary.special_tokens if special == ["all"] else special or ()
+    names = set(special or ())
+    if "all" in names:
+        names = names - {"all"} | encoder.vocabulary.special_tokens.keys()
     rows = pa.array([given(text, file)], pa.binary())
     tokens, _ = encoder.encode(rows, names)
     if ids:

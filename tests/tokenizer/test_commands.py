@@ -48,7 +48,9 @@ def test_special_tokens_are_found_if_asked_for(folder):
     named = curate(folder, "encode", "tok", text, "--ids", "--special", "<|endoftext|>")[1].split()
     every = curate(folder, "encode", "tok", text, "--ids", "--special", "all")[1].split()
     assert len(plain) > 2
+    both = ["--special", "all", "--special", "<|endoftext|>"]
     assert named == every == [b"64", b"299"]
+    assert curate(folder, "encode", "tok", text, "--ids", *both)[1].split() == every
 
 
 @pytest.mark.parametrize(
@@ -59,7 +61,7 @@ def test_special_tokens_are_found_if_asked_for(folder):
         (["encode", "tok", "--file", "none.txt"], "none.txt: No such file"),
         (["encode", "none", "a"], "none: no such tokenizer"),
         (["decode", "tok", "x"], "tokens are whole numbers"),
-        (["decode", "tok", "300"], "token 300 is not below 300"),
+        (["decode", "tok", "300"], "token 300 is not in 0 to 299"),
         (["decode", "tok", "99999999999"], "tokens are whole numbers"),
         (
             ["export", "tok", "--format", "x", "--output", "x"],
