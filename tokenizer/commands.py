@@ -108,7 +108,7 @@ def export_command(
 
     tokenizer.json opens in tokenizers, and its folder in transformers.AutoTokenizer; tiktoken is a
     rank file, with what tiktoken.Encoding needs beside it in encoding.json; gpt2 is vocab.json and
-    merges.txt.
+    merges.txt, a folder that transformers.AutoTokenizer opens, too.
     """
     for path in vocabulary.export(opened(tokenizer, pattern), output, format_):
         show(line(str(path)))
@@ -117,8 +117,8 @@ def export_command(
 def opened(path: Path, pattern: str = "") -> vocabulary.Vocabulary:
     """A tokenizer; what makes its pattern slow is said."""
     found = vocabulary.load(path, pattern)
-    for reason in slow_parts(found.pattern):
-        tell(f"text is split 150 times slower, by the regex package: {reason}")
+    for remark in slow_parts(found.pattern):
+        tell(remark)
     return found
 
 

@@ -22,7 +22,6 @@ from tokenizer.special import Preparation, joined
 from tokenizer.vocabulary import Vocabulary
 
 Tokens = NDArray[np.uint32]
-Texts = pa.Array | pa.ChunkedArray | Sequence[str | bytes]
 
 # What a column of texts may be of; an empty list, or one of nulls, has no type.
 BYTE_KINDS = (pa.binary(), pa.large_binary(), pa.binary_view())
@@ -66,7 +65,11 @@ class Encoder:
             i: token for (i, token), known in zip(tokens.items(), alone, strict=True) if not known
         }
 
-    def encode(self, texts: Texts, specials: Iterable[str] = ()) -> tuple[Tokens, Positions]:
+    def encode(
+        self,
+        texts: pa.Array | pa.ChunkedArray | Sequence[str | bytes],
+        specials: Iterable[str] = (),
+    ) -> tuple[Tokens, Positions]:
         """The tokens of all rows, and where each row's begin and the last one's end.
 
         Names of special tokens in the text are text, but for those named in `specials`.

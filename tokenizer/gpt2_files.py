@@ -86,4 +86,16 @@ def config(vocabulary: "Vocabulary") -> dict[str, Any]:
     """`tokenizer_config.json` for these files."""
     # Left out, they would be <|endoftext|>, a token more where the vocabulary has none.
     names = dict.fromkeys(("bos_token", "eos_token", "unk_token"))
-    return {**names, **hugging_face.config(vocabulary), "tokenizer_class": "GPT2Tokenizer"}
+    return {
+        **names,
+        **hugging_face.config(vocabulary),
+        "tokenizer_class": "GPT2Tokenizer",
+        "added_tokens_decoder": {
+            str(token): {
+                "content": name,
+                **{way: way in vocabulary.manners.get(name, ()) for way in hugging_face.MANNERS},
+                "special": True,
+            }
+            for name, token in vocabulary.special_tokens.items()
+        },
+    }
