@@ -3,9 +3,11 @@ import json
 import os
 from functools import cache
 from itertools import pairwise
+from pathlib import Path
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 import tiktoken
 from hypothesis import given, settings
@@ -281,3 +283,16 @@ def test_a_token_that_is_none_is_told_with_those_that_are(tokens, wrong, small):
 def test_a_tokenizer_is_loaded_by_its_path_as_text_too(small, tmp_path):
     small.save(tmp_path / "tok")
     assert load(str(tmp_path / "tok")).fingerprint() == small.fingerprint()
+
+
+def test_the_example_of_the_documentation_runs_as_it_is(small, tmp_path, monkeypatch, capsys):
+    page = (Path(__file__).parents[2] / "docs" / "tokenizer.md").read_text()
+    example = page.partition("```python\n")[2].partition("```")[0]
+    small.save(tmp_path / "tok")
+    (tmp_path / "out" / "documents").mkdir(parents=True)
+    texts = pa.table({"text": ["the cat", "the end"]})
+    pq.write_table(texts, tmp_path / "out" / "documents" / "part-00000.parquet")
+    monkeypatch.chdir(tmp_path)
+    exec(example, {})
+    ids, text = capsys.readouterr().out.splitlines()
+    assert (json.loads(ids), text) == (Encoder(small).encode(["the cat"])[0].tolist(), "the cat")
