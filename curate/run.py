@@ -105,7 +105,8 @@ def run(job: Job, events: Events) -> Outcome:
     with owned(job.output / "work"), _no_trace_of_failure(job.output, is_new):
         todo = plan(recipe, job.inputs, job.output)
         loaded = tokenizing.loaded(recipe.tokenizer)
-        for note in [*todo.notes, *_replaced(todo, job.output)]:
+        remarks = tokenizing.remarks(recipe.tokenizer, loaded)
+        for note in [*todo.notes, *_replaced(todo, job.output), *remarks]:
             events.note(note)
         work = WorkFolder(job.output / "work")
         try:

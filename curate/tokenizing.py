@@ -8,6 +8,7 @@ import pyarrow as pa
 from curate.errors import ModelError
 from tokenizer import vocabulary
 from tokenizer.encode import Encoder
+from tokenizer.pretokenize import slow_parts
 from tokenizer.train import DEFAULT_PATTERN, Train
 from tokenizer.vocabulary import Vocabulary
 
@@ -27,6 +28,13 @@ def loaded(settings: Train | None) -> Vocabulary | None:
         told = "" if str(error).startswith(settings.load) else f"{settings.load}: "
         raise ModelError(f"tokenizer.load: {told}{error}") from error
     return found
+
+
+def remarks(settings: Train | None, loaded: Vocabulary | None) -> list[str]:
+    """What to tell of a run's tokenizer before it begins."""
+    if settings is None:
+        return []
+    return [f"tokenizer: {one}" for one in slow_parts((loaded or settings).pattern)]
 
 
 def save(words: Vocabulary, folder: Path) -> None:

@@ -29,9 +29,6 @@ app = typer.Typer(
     epilog="Example:  curate tokenizer train --input 'out/documents/*.parquet' --output tok",
 )
 
-Inputs = Annotated[
-    list[str], typer.Option("--input", help="Parquet, JSONL or text: file, glob or folder.")
-]
 Tokenizer = Annotated[
     Path, typer.Argument(help="A tokenizer.json, a folder with one, GPT-2 files or tiktoken ranks.")
 ]
@@ -59,7 +56,9 @@ def encode(
 ) -> None:
     """Show the tokens of a text: their numbers, and the piece of the text that each stands for."""
     encoder = Encoder(opened(tokenizer))
-    names = encoder.vocabulary.special_tokens if special == ["all"] else special or ()
+    names = set(special or ())
+    if "all" in names:
+        names = names - {"all"} | encoder.vocabulary.special_tokens.keys()
     rows = pa.array([given(text, file)], pa.binary())
     tokens, _ = encoder.encode(rows, names)
     if ids:
@@ -114,7 +113,7 @@ def export_command(
 
     tokenizer.json opens in tokenizers, and its folder in transformers.AutoTokenizer; tiktoken is a
     rank file, with what tiktoken.Encoding needs beside it in encoding.json; gpt2 is vocab.json and
-    merges.txt.
+    merges.txt, a folder that transformers.AutoTokenizer opens, too.
     """
     for path in vocabulary.export(opened(tokenizer, pattern), output, format_):
         show(line(str(path)))
@@ -123,8 +122,8 @@ def export_command(
 def opened(path: Path, pattern: str = "") -> vocabulary.Vocabulary:
     """A tokenizer; what makes its pattern slow is said."""
     found = vocabulary.load(path, pattern)
-    for reason in slow_parts(found.pattern):
-        tell(f"text is split 150 times slower, by the regex package: {reason}")
+    for remark in slow_parts(found.pattern):
+        tell(remark)
     return found
 
 

@@ -12,7 +12,7 @@ from tokenizer.pretokenize import Pattern, lengths_of, pieces_of, pieces_within,
 COUNTS = pa.schema([("piece", pa.binary()), ("count", pa.int64())])
 
 # As `pretokenize` writes a piece: kernels read constants of their own file only.
-LOW, HIGH, BEGIN, HASHED = range(4)
+LOW, HIGH, BEGIN = range(3)
 LENGTH = np.uint64((1 << 56) - 1)
 LONG = np.uint64(0xFF << 56)
 # What a slot holds instead of the place and the hash. One without HIGH is empty.

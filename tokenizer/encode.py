@@ -1,13 +1,13 @@
 """From text to tokens and back, a batch of Arrow rows at a time."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 
 import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
 from curate.column import Bytes, Hashes, Offsets, Positions, View, view
-from curate.errors import ModelError
+from curate.errors import InputError, ModelError
 from tokenizer.bpe import (
     KEPT_BYTES,
     KEPT_TOKENS,
@@ -23,6 +23,9 @@ from tokenizer.vocabulary import Vocabulary
 
 Tokens = NDArray[np.uint32]
 
+# What a column of texts may be of; an empty list, or one of nulls, has no type.
+BYTE_KINDS = (pa.binary(), pa.large_binary(), pa.binary_view())
+TEXT_KINDS = (pa.string(), pa.large_string(), pa.string_view(), *BYTE_KINDS, pa.null())
 # Slots of the cache, 32 bytes each: 16 MB, of which common words use what fits a core's own.
 SLOTS = 1 << 19
 # Kernels write up to so many tokens past the end.
@@ -62,12 +65,20 @@ class Encoder:
             i: token for (i, token), known in zip(tokens.items(), alone, strict=True) if not known
         }
 
-    def encode(self, texts: pa.Array, specials: Iterable[str] = ()) -> tuple[Tokens, Positions]:
+    def encode(
+        self,
+        texts: pa.Array | pa.ChunkedArray | Sequence[str | bytes],
+        specials: Iterable[str] = (),
+    ) -> tuple[Tokens, Positions]:
         """The tokens of all rows, and where each row's begin and the last one's end.
 
         Names of special tokens in the text are text, but for those named in `specials`.
         """
-        wanted = frozenset(specials)
+        wanted = frozenset([specials] if isinstance(specials, str) else specials)
+        if isinstance(texts, pa.ChunkedArray):
+            chunks = texts.chunks or [pa.array([], texts.type)]
+            return behind_each_other([self.encode(chunk, wanted) for chunk in chunks])
+        texts = column_of(texts)
         if wanted not in self.preparations:
             self.preparations[wanted] = self.vocabulary.preparation(wanted)
         parts, items = self.preparations[wanted](texts)
@@ -92,15 +103,49 @@ class Encoder:
         ends[row + 1 :] = position
         return out[:position], ends
 
-    def decode(self, tokens: Tokens) -> bytes:
+    def decode(self, tokens: Tokens | Sequence[int]) -> bytes:
         """The bytes of these tokens, special ones by their names."""
         numbers = np.asarray(tokens, np.int64)
-        if len(numbers) and not 0 <= numbers.min() <= numbers.max() < len(self.starts) - 1:
-            raise ModelError(f"token {numbers.max()} is not below {len(self.starts) - 1}")
+        last = len(self.starts) - 2
+        if len(numbers) and not 0 <= numbers.min() <= numbers.max() <= last:
+            wrong = numbers.min() if numbers.min() < 0 else numbers.max()
+            raise ModelError(f"token {wrong} is not in 0 to {last}")
         lengths = self.starts[numbers + 1] - self.starts[numbers]
         ends = np.cumsum(lengths)
         within = np.arange(int(ends[-1]) if len(ends) else 0) - np.repeat(ends - lengths, lengths)
         return bytes(self.spelling[np.repeat(self.starts[numbers], lengths) + within].tobytes())
+
+
+def behind_each_other(encoded: list[tuple[Tokens, Positions]]) -> tuple[Tokens, Positions]:
+    """The tokens of several columns as those of one."""
+    before = np.cumsum([0, *(len(tokens) for tokens, _ in encoded)])
+    ends = [ends[1:] + start for (_, ends), start in zip(encoded, before, strict=False)]
+    first = np.zeros(1, np.int64)
+    return np.concatenate([tokens for tokens, _ in encoded]), np.concatenate([first, *ends])
+
+
+def column_of(texts: pa.Array | Sequence[str | bytes]) -> pa.Array:
+    """Texts as strings or bytes of Arrow; what is no text is refused."""
+    if isinstance(texts, str | bytes):
+        raise InputError("encode takes a column of texts and was given one text; pass [text]")
+    try:
+        column = texts if isinstance(texts, pa.Array) else pa.array(texts)
+    except (pa.ArrowException, TypeError, ValueError) as error:
+        raise InputError(
+            f"encode takes a column of Arrow strings, or a list of str or of bytes: {error}"
+        ) from error
+    kind = column.type.value_type if pa.types.is_dictionary(column.type) else column.type
+    if kind not in TEXT_KINDS:
+        raise InputError(
+            f"encode takes texts and was given a column of {kind}; pass strings, as "
+            "column.cast(pa.string()) makes them"
+        )
+    if pa.types.is_string(column.type) or pa.types.is_binary(column.type):
+        return column
+    try:
+        return column.cast(pa.binary() if kind in BYTE_KINDS else pa.string())
+    except pa.ArrowException as error:
+        raise InputError(f"encode takes 2 GB at once; pass a part of it: {error}") from error
 
 
 def empty_cache(slots: int) -> tuple[Hashes, Tokens, Bytes]:

@@ -7,7 +7,7 @@ from typing import Annotated, Any
 import typer
 
 from curate.errors import InputError, RecipeError
-from curate.progress import Watcher, console, line, show
+from curate.progress import Watcher, console, line, show, tell
 from curate.store import write_atomic
 from tokenizer.corpus import files_of
 from tokenizer.criterion import SMALLEST, Criterion, compare
@@ -15,6 +15,8 @@ from tokenizer.evaluate import Evaluation, load_named
 from tokenizer.evaluate import evaluate as evaluated_texts
 from tokenizer.evaluated import Settings, as_json, finite
 from tokenizer.inputs import Labels, labelled_files
+from tokenizer.pretokenize import slow_parts
+from tokenizer.vocabulary import Vocabulary
 
 EVALUATE = (
     "Example:  curate tokenizer evaluate tok cl100k_base.tiktoken --input 'pages/*.parquet' "
@@ -69,7 +71,7 @@ def evaluate(  # noqa: PLR0913  # a command's options are its arguments
     and whether decoding gives the text back; for each language where it is known.
     """
     paths, labels = files_of(inputs), labels_of(language_column, language_from_file)
-    named = load_named(tokenizers)
+    named = opened(tokenizers)
     with Watcher(console(stderr=True)) as watcher:
         watcher.begin("judging", len(paths), "files")
         evaluation = evaluated_texts(named, labelled_files(paths, labels, watcher))
@@ -101,8 +103,11 @@ def criterion(  # noqa: PLR0913  # a command's options are its arguments
     code is 0 if all tokenizers pass, and 1 if one does not.
     """
     paths, labels = files_of(inputs), labels_of(language_column, language_from_file)
-    named = load_named(tokenizers)
+    named = opened(tokenizers)
     settings = Criterion(most, vocab_size, pattern or next(iter(named.values())).pattern)
+    if settings.pattern not in [one.pattern for one in named.values()]:
+        for remark in slow_parts(settings.pattern):
+            tell(f"--pattern: {remark}")
     with Watcher(console(stderr=True)) as watcher:
         watcher.begin("training and judging", 2 * len(paths), "files")
         evaluation = Evaluation(named)
@@ -112,6 +117,15 @@ def criterion(  # noqa: PLR0913  # a command's options are its arguments
     deliver(said, output, as_text)
     if not all(found["passes"].values()):
         raise typer.Exit(NOT_MET)
+
+
+def opened(paths: list[Path]) -> dict[str, Vocabulary]:
+    """Tokenizers by short names; what makes a pattern slow is said."""
+    named = load_named(paths)
+    for name, found in named.items():
+        for remark in slow_parts(found.pattern):
+            tell(f"{name}: {remark}")
+    return named
 
 
 def labels_of(column: str, by_file: bool) -> Labels:

@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from curate.errors import ModelError
+from tokenizer import hugging_face
 from tokenizer.letters import ENDS, Fields, byte_level, letters, merged_pairs, numbered, refuse
 
 if TYPE_CHECKING:
@@ -15,6 +16,17 @@ def merges_beside(path: Path) -> Path | None:
     """The merges that belong to a `vocab.json`, or to `gpt2_vocab.json` and the like."""
     merges = path.with_name(path.name.replace("vocab.json", "merges.txt"))
     return merges if merges != path and merges.is_file() else None
+
+
+def refuse_merges_alone(path: Path, content: bytes) -> None:
+    """Refuse a file of merges where the vocabulary is meant."""
+    if content.startswith(b"#version") or path.name.endswith("merges.txt"):
+        beside = path.with_name(path.name.replace("merges.txt", "vocab.json"))
+        there = beside.is_file() and beside != path
+        raise ModelError(
+            f"{path}: merges, without the numbers of tokens; name the vocab.json "
+            + (f"beside it: {beside}" if there else "that belongs beside it")
+        )
 
 
 def read(path: Path, said: Any, merges: Path) -> Fields:
@@ -68,3 +80,22 @@ def merges_txt(vocabulary: "Vocabulary") -> bytes:
     spelled = [letters(token) for token in vocabulary.tokens]
     lines = (f"{spelled[left]} {spelled[right]}\n" for left, right, _ in vocabulary.merges.tolist())
     return ("#version: 0.2\n" + "".join(lines)).encode()
+
+
+def config(vocabulary: "Vocabulary") -> dict[str, Any]:
+    """`tokenizer_config.json` for these files."""
+    # Left out, they would be <|endoftext|>, a token more where the vocabulary has none.
+    names = dict.fromkeys(("bos_token", "eos_token", "unk_token"))
+    return {
+        **names,
+        **hugging_face.config(vocabulary),
+        "tokenizer_class": "GPT2Tokenizer",
+        "added_tokens_decoder": {
+            str(token): {
+                "content": name,
+                **{way: way in vocabulary.manners.get(name, ()) for way in hugging_face.MANNERS},
+                "special": True,
+            }
+            for name, token in vocabulary.special_tokens.items()
+        },
+    }

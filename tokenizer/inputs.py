@@ -12,7 +12,7 @@ import pyarrow.compute as pc
 from curate.errors import InputError
 from curate.progress import Watcher
 from curate.schema import LANGUAGE, TEXT
-from tokenizer.corpus import PACKED, parquet, text_batches
+from tokenizer.corpus import named, parquet, text_batches
 
 UNKNOWN = "unknown"
 # A column with more values than this is something else, and each value would cost memory.
@@ -62,7 +62,7 @@ def labelled_files(
 
 def labelled_batches(path: Path, labels: Labels) -> Iterator[tuple[pa.Array, pa.Array]]:
     """Languages and texts of a file, side by side."""
-    name = path.name.removesuffix(path.suffix) if path.suffix in PACKED else path.name
+    name = named(path)
     if name.endswith(".tsv"):
         batches = tab_batches(path)
     else:

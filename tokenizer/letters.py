@@ -4,10 +4,14 @@ from pathlib import Path
 from typing import Any
 
 from curate.errors import ModelError
-from tokenizer.reference import BYTES
 
-# Byte-level tokenizer files write every byte as a printable character: GPT-2's table.
-LETTERS = {byte[0]: chr(byte[0]) if i < 188 else chr(256 + i - 188) for i, byte in enumerate(BYTES)}
+# GPT-2's order of bytes: those that print in Latin-1, then the others. Byte-level tokenizer files
+# write every byte as a printable character: these as they are, the others from U+0100 on.
+PRINTABLE = [*range(0x21, 0x7F), *range(0xA1, 0xAD), *range(0xAE, 0x100)]
+HIDDEN = [byte for byte in range(256) if byte not in PRINTABLE]
+LETTERS = {byte: chr(byte) for byte in PRINTABLE} | {
+    byte: chr(256 + i) for i, byte in enumerate(HIDDEN)
+}
 BYTE_OF = {letter: byte for byte, letter in LETTERS.items()}
 # The same through Latin-1, ten times as fast; what is no such letter cannot be written in that.
 LATIN = {point: 0xFFFF for point in range(256)} | {ord(a): byte for a, byte in BYTE_OF.items()}
@@ -30,7 +34,9 @@ def letters(token: bytes) -> str:
 
 def refuse(path: Path, what: str) -> ModelError:
     """The error for a tokenizer that would only be imitated."""
-    return ModelError(f"{path}: {what} is not supported; byte-level BPE without it is")
+    return ModelError(
+        f"{path}: {what} is not supported; only byte-level BPE that is kept exactly is"
+    )
 
 
 def shown(value: Any) -> str:

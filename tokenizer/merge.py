@@ -59,6 +59,17 @@ class Side(NamedTuple):
 
 
 @borrowing
+def lay(data: Any, offsets: Any, begins: Any, numbers: Any, cells: Any) -> None:
+    """Write each piece to its place, and an edge behind it."""
+    for k in range(len(begins)):
+        at = begins[k]
+        for i in range(offsets[k], offsets[k + 1]):
+            cells[at] = numbers[data[i]]
+            at += 1
+        cells[at] = EDGE
+
+
+@borrowing
 def weight_from(row: Any, r: Any, p: Any) -> Any:
     """In which stretch of equal weights a place lies, if it is not before stretch r."""
     begins = row.begins

@@ -17,7 +17,6 @@ import pyarrow.compute as pc
 
 from curate.column import view
 from curate.errors import CurateError, InputError, RecipeError
-from curate.kernel import borrowing
 from curate.room import free_memory
 from curate.schema import TEXT, Batch
 from curate.settings import given
@@ -25,16 +24,14 @@ from curate.sizes import shown
 from tokenizer import balance
 from tokenizer.counting import COUNTS, Tally
 from tokenizer.counts import Counter, merged, totals_of
-from tokenizer.letters import BYTE_OF, MOST_TOKENS, letters
-from tokenizer.merge import Row, merges_of, scratch_of
+from tokenizer.letters import BYTE_OF, LETTERS, MOST_TOKENS, letters
+from tokenizer.merge import EDGE, Row, lay, merges_of, scratch_of
 from tokenizer.normalize import normalized
 from tokenizer.pairs import EMPTY
 from tokenizer.pretokenize import Pattern, splitter
-from tokenizer.reference import BYTES
 from tokenizer.vocabulary import Vocabulary
 
-ALPHABET = np.frombuffer(b"".join(BYTES), np.uint8)
-EDGE = -2
+ALPHABET = np.array([*LETTERS], np.uint8)
 DEFAULT_PATTERN = "gpt2"
 COUNTS_FILE = "pieces.parquet"
 # Places are unsigned numbers of 32 bits.
@@ -129,17 +126,6 @@ class Train:
 def counting_facts(settings: Train) -> dict[str, Any]:
     """The settings on which counts depend: others may change without counting again."""
     return {name: getattr(settings, name) for name in ("pattern", "normalization", "balance")}
-
-
-@borrowing
-def lay(data: Any, offsets: Any, begins: Any, numbers: Any, cells: Any) -> None:
-    """Write each piece to its place, and an edge behind it."""
-    for k in range(len(begins)):
-        at = begins[k]
-        for i in range(offsets[k], offsets[k + 1]):
-            cells[at] = numbers[data[i]]
-            at += 1
-        cells[at] = EDGE
 
 
 def row_of(pieces: pa.Table) -> Row:

@@ -112,8 +112,8 @@ def train_command(  # noqa: PLR0913  # one argument for each option
         alpha=alpha,
         ratios=ratios_of(ratio or []),
     )
-    for reason in slow_parts(settings.pattern):
-        tell(f"text is split 150 times slower, by the regex package: {reason}")
+    for remark in slow_parts(settings.pattern):
+        tell(remark)
     with Watcher(Console(stderr=True)) as watcher:
         means = workers, parse(memory, "--memory") if memory else None
         said: dict[str, Any] = train_on_files(files_of(inputs), settings, output, means, watcher)

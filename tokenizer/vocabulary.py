@@ -14,7 +14,6 @@ from curate.errors import ModelError
 from tokenizer import gpt2_files, hugging_face, tiktoken_ranks
 from tokenizer.bpe import Merges
 from tokenizer.letters import ENDS, Fields, refuse
-from tokenizer.letters import letters as letters
 from tokenizer.pretokenize import PATTERNS, Pattern
 from tokenizer.special import Manners, Preparation, cutter
 
@@ -153,11 +152,12 @@ def tiktoken_files(vocabulary: Vocabulary, folder: Path) -> dict[str, bytes]:
 
 
 def gpt2_pair(vocabulary: Vocabulary, folder: Path) -> dict[str, bytes]:
-    """The two files of GPT-2, which say neither pattern nor what is special."""
+    """The two files of GPT-2, and the one with which `transformers` opens them."""
     gpt2_files.refuse_what_they_lack(folder, vocabulary)
     return {
         "vocab.json": gpt2_files.vocab_json(vocabulary),
         "merges.txt": gpt2_files.merges_txt(vocabulary),
+        "tokenizer_config.json": hugging_face.written(gpt2_files.config(vocabulary)),
     }
 
 
@@ -169,9 +169,10 @@ def publish(path: Path, content: bytes) -> None:
 
 
 def load(
-    path: Path, pattern: Pattern = "", special_tokens: dict[str, int] | None = None
+    path: Path | str, pattern: Pattern = "", special_tokens: dict[str, int] | None = None
 ) -> Vocabulary:
     """A tokenizer from any file that `read` knows; a folder stands for the first that it holds."""
+    path = Path(path)
     if path.is_dir():
         names = ("tokenizer.json", "vocab.json", *sorted(p.name for p in path.glob("*.tiktoken")))
         names += ("tokenizer.model",)
@@ -197,6 +198,7 @@ def read(path: Path, pattern: Pattern, special_tokens: dict[str, int] | None) ->
         return tiktoken_ranks.read(path, content, pattern, special_tokens)
     if content[:1] == b"\n" and b"<unk>" in content[:1000]:
         raise refuse(path, "a SentencePiece model")
+    gpt2_files.refuse_merges_alone(path, content)
     said = tiktoken_ranks.parsed(path, content)
     if isinstance(said, dict) and isinstance(said.get("model"), dict):
         return hugging_face.read(path, said)

@@ -19,6 +19,10 @@ def folder(tmp_path_factory):
     folder = tmp_path_factory.mktemp("commands")
     trained().save(folder / "tok")
     trained(r"(?<=\s)[a-z]+|\s|[<>|]").save(folder / "slow")
+    for name in ("gpt2_merges.txt", "other.txt"):
+        (folder / name).write_text("#version: 0.2\nt h\n")
+    (folder / "gpt2_vocab.json").write_text("{}")
+    (folder / "sp.model").write_bytes(b"\n\x0e\n\x05<unk>\x15")
     (folder / "page.txt").write_bytes(b"the cat\xff<|endoftext|>\n")
     return folder
 
@@ -48,7 +52,9 @@ def test_special_tokens_are_found_if_asked_for(folder):
     named = curate(folder, "encode", "tok", text, "--ids", "--special", "<|endoftext|>")[1].split()
     every = curate(folder, "encode", "tok", text, "--ids", "--special", "all")[1].split()
     assert len(plain) > 2
+    both = ["--special", "all", "--special", "<|endoftext|>"]
     assert named == every == [b"64", b"299"]
+    assert curate(folder, "encode", "tok", text, "--ids", *both)[1].split() == every
 
 
 @pytest.mark.parametrize(
@@ -58,8 +64,11 @@ def test_special_tokens_are_found_if_asked_for(folder):
         (["encode", "tok", "a", "--file", "page.txt"], "leave one out"),
         (["encode", "tok", "--file", "none.txt"], "none.txt: No such file"),
         (["encode", "none", "a"], "none: no such tokenizer"),
+        (["encode", "gpt2_merges.txt", "a"], "name the vocab.json beside it: gpt2_vocab.json"),
+        (["encode", "other.txt", "a"], "name the vocab.json that belongs beside it"),
+        (["encode", "sp.model", "a"], "a SentencePiece model is not supported; only byte-level"),
         (["decode", "tok", "x"], "tokens are whole numbers"),
-        (["decode", "tok", "300"], "token 300 is not below 300"),
+        (["decode", "tok", "300"], "token 300 is not in 0 to 299"),
         (["decode", "tok", "99999999999"], "tokens are whole numbers"),
         (
             ["export", "tok", "--format", "x", "--output", "x"],

@@ -33,9 +33,9 @@ def labelled(*languages):
     return [Labelled(language, pa.array(texts_of(language))) for language in languages]
 
 
-def trained(texts, vocab_size, **more):
-    section = Train(pattern="gpt2", vocab_size=vocab_size, **more)
-    return train(count_pieces(pa.array(texts), "gpt2"), section)
+def trained(texts, vocab_size, pattern="gpt2", **more):
+    section = Train(pattern=pattern, vocab_size=vocab_size, **more)
+    return train(count_pieces(pa.array(texts), pattern), section)
 
 
 def judge(named, texts, **settings):

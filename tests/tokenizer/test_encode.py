@@ -3,15 +3,17 @@ import json
 import os
 from functools import cache
 from itertools import pairwise
+from pathlib import Path
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 import tiktoken
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from curate.errors import ModelError
+from curate.errors import InputError, ModelError
 from tokenizer import reference
 from tokenizer.bpe import SHORT
 from tokenizer.counting import count_pieces
@@ -226,3 +228,71 @@ def test_a_megabyte_of_anything_comes_back(small, data):
     encoder = Encoder(small)
     tokens, _ = encoder.encode(pa.array([data], pa.binary()))
     assert encoder.decode(tokens) == data
+
+
+def test_texts_may_come_as_any_arrow_column_or_list(small):
+    encoder = Encoder(small)
+    texts = ["the cat", "", "été"]
+    rows = [encoder.encode(pa.array([one]))[0].tolist() for one in texts]
+    table = pa.chunked_array([texts[:1], [], texts[1:]])
+    kinds = [pa.string(), pa.large_string(), pa.string_view(), pa.large_binary(), pa.binary_view()]
+    columns = [pa.array([one.encode() for one in texts], pa.binary()).cast(kind) for kind in kinds]
+    columns += [pa.array(texts).dictionary_encode(), table, texts, [t.encode() for t in texts]]
+    for column in [*columns, table.slice(0), pa.chunked_array([texts])]:
+        tokens, ends = encoder.encode(column)
+        assert [tokens[i:j].tolist() for i, j in pairwise(ends)] == rows
+    for empty in ([], pa.chunked_array([], pa.string()), pa.array([], pa.string())):
+        tokens, ends = encoder.encode(empty)
+        assert (tokens.tolist(), ends.tolist()) == ([], [0])
+    bad = pa.array([b"\xff the"], pa.large_binary())
+    assert encoder.decode(encoder.encode(bad)[0]) == b"\xff the"
+
+
+@pytest.mark.parametrize(
+    ("column", "message"),
+    [
+        (pa.array([1, 2]), "a column of int64; pass strings, as column.cast"),
+        (pa.array([1.5]), "a column of double"),
+        (pa.chunked_array([], pa.int64()), "a column of int64"),
+        (pa.array([1]).dictionary_encode(), "a column of int64"),
+        ([True], "a column of bool"),
+        ([["a"]], "a column of list"),
+        (["a", 1], "or a list of str or of bytes"),
+        (["\ud800"], "or a list of str or of bytes"),
+        (5, "or a list of str or of bytes"),
+        ("the cat", r"was given one text; pass \[text\]"),
+    ],
+)
+def test_what_is_no_column_of_texts_is_refused(column, message, small):
+    with pytest.raises(InputError, match=message):
+        Encoder(small).encode(column)
+
+
+def test_one_special_token_may_be_named_as_it_is(small):
+    encoder = Encoder(small)
+    tokens, _ = encoder.encode(["a<|endoftext|>"], specials="<|endoftext|>")
+    assert tokens.tolist() == [64, small.end_of_text]
+
+
+@pytest.mark.parametrize(("tokens", "wrong"), [([-1], -1), ([0, 320], 320), ([-5, 999], -5)])
+def test_a_token_that_is_none_is_told_with_those_that_are(tokens, wrong, small):
+    with pytest.raises(ModelError, match=f"token {wrong} is not in 0 to {small.size - 1}$"):
+        Encoder(small).decode(tokens)
+
+
+def test_a_tokenizer_is_loaded_by_its_path_as_text_too(small, tmp_path):
+    small.save(tmp_path / "tok")
+    assert load(str(tmp_path / "tok")).fingerprint() == small.fingerprint()
+
+
+def test_the_example_of_the_documentation_runs_as_it_is(small, tmp_path, monkeypatch, capsys):
+    page = (Path(__file__).parents[2] / "docs" / "tokenizer.md").read_text()
+    example = page.partition("```python\n")[2].partition("```")[0]
+    small.save(tmp_path / "tok")
+    (tmp_path / "out" / "documents").mkdir(parents=True)
+    texts = pa.table({"text": ["the cat", "the end"]})
+    pq.write_table(texts, tmp_path / "out" / "documents" / "part-00000.parquet")
+    monkeypatch.chdir(tmp_path)
+    exec(example, {})
+    ids, text = capsys.readouterr().out.splitlines()
+    assert (json.loads(ids), text) == (Encoder(small).encode(["the cat"])[0].tolist(), "the cat")

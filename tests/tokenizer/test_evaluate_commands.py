@@ -191,3 +191,17 @@ def test_tables_fit_80_columns_with_every_number_whole(tables, tokenizers):
     assert not any("…" in cell for row in rows for cell in row[1:])
     summed = [line for line in lines if line.startswith("never used")]
     assert not any("…" in line for line in summed)
+
+
+def test_slow_patterns_are_told_once_for_each_tokenizer(folder, tmp_path):
+    slow = r"(?<=\s)[a-z]+|[\s\S]"
+    trained(texts_of("en"), 280, pattern=slow).save(tmp_path / "slow")
+    told = "150 times slower, by the regex package"
+    text = folder / "text.parquet"
+    done = run("evaluate", tmp_path / "slow", folder / "both", "--input", text)
+    assert (done.stderr.count(f"slow: text is split {told}"), done.stderr.count(told)) == (1, 1)
+    more = ["--input", text, "--vocab-size", 280]
+    done = run("criterion", tmp_path / "slow", *more)
+    assert done.stderr.count(told) == 1
+    done = run("criterion", folder / "both", "--pattern", slow, *more)
+    assert done.stderr.count(f"--pattern: text is split {told}") == 1

@@ -172,3 +172,19 @@ def test_a_saved_folder_opens_in_transformers(tmp_path):
     assert theirs.decode(theirs(text)["input_ids"]) == text
     assert theirs.eos_token_id == ours.end_of_text
     assert len(theirs) == ours.size
+
+
+@pytest.mark.parametrize("names", [("<|endoftext|>",), ("</s>",), ("<|endoftext|>", "<eos>"), ()])
+def test_gpt2_files_open_in_transformers(names, tmp_path):
+    ours = trained("gpt2", special_tokens=names)
+    export(ours, tmp_path, "gpt2")
+    theirs = transformers.AutoTokenizer.from_pretrained(tmp_path)
+    assert type(theirs).__name__.startswith("GPT2Tokenizer")
+    text = "the cat's 42 \n\n été 一二三 \n "
+    assert theirs(text)["input_ids"] == rows(Encoder(ours), [text])[0]
+    assert theirs.decode(theirs(text)["input_ids"]) == text
+    for name in names:
+        [found] = rows(Encoder(ours), [f"a{name}b"], [name])
+        assert theirs(f"a{name}b")["input_ids"] == found
+    assert theirs.eos_token_id == (ours.end_of_text if names else None)
+    assert len(theirs) == ours.size

@@ -23,9 +23,10 @@ from curate.unit import Worker
 from tests.chaos.harness import digest
 from tests.chaos.zygote import Quiet
 from tokenizer import shards
+from tokenizer.counting import count_pieces
 from tokenizer.dataset import TokenDataset
 from tokenizer.encode import Encoder
-from tokenizer.train import Train
+from tokenizer.train import Train, train
 from tokenizer.vocabulary import as_json, load
 
 TRAINED = """
@@ -190,3 +191,26 @@ def test_a_run_that_is_killed_while_it_makes_tokens_ends_as_one_that_was_not(tex
     for name in ("killed", "whole"):
         subprocess.run([*command, str(texts / name)], check=True, env=environment)
     assert digest(texts / "killed") == digest(texts / "whole")
+
+
+class Told(Quiet):
+    """Events of which the notes are kept."""
+
+    def __init__(self) -> None:
+        self.notes: list[str] = []
+
+    def note(self, text: str) -> None:
+        self.notes.append(text)
+
+
+@pytest.mark.parametrize("how", ["train", "load"])
+def test_a_slow_pattern_is_told_once_when_the_run_begins(how, texts):
+    slow = r"(?<=\s)[a-z]+|[\s\S]"
+    said = f"tokenizer: {{pattern: '{slow}', vocab_size: 300}}"
+    if how == "load":
+        train(count_pieces(pa.array(TEXTS), slow), Train(slow, 300)).save(texts / "tok")
+        said = f"tokenizer: {{load: {texts}/tok}}"
+    recipe = f"name: words\nstages: [html.Extract]\n{said}"
+    told = Told()
+    run(Job(recipe, "words.yaml", [str(texts / "0.jsonl")], texts / "out", workers=0), told)
+    assert sum("tokenizer: text is split 150 times slower" in note for note in told.notes) == 1

@@ -80,7 +80,7 @@ def test_bytes_that_are_not_utf8_are_cut_as_the_automaton_cuts_them(pattern, row
 
 def test_what_makes_a_pattern_slow_is_told_by_its_place():
     (reason,) = slow_parts(("digit", r"\S+?|\s"))
-    assert reason == r"a lazy or doubled repetition at character 3 of pattern '\\S+?|\\s'"
+    assert reason.endswith(r": a lazy or doubled repetition at character 3 of pattern '\\S+?|\\s'")
     assert slow_parts("o200k") == []
 
 

@@ -15,10 +15,11 @@ from curate.errors import InputError, RecipeError
 from tokenizer import reference
 from tokenizer.corpus import text_batches
 from tokenizer.counting import COUNTS, Tally, count_pieces, pieces_in
+from tokenizer.letters import letters
 from tokenizer.pretokenize import PATTERNS
 from tokenizer.train import Train, train
 from tokenizer.training import train_on_files
-from tokenizer.vocabulary import letters, load
+from tokenizer.vocabulary import load
 
 COMPILED = os.environ.get("NUMBA_DISABLE_JIT") != "1"
 
