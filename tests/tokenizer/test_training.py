@@ -20,7 +20,7 @@ from typer.testing import CliRunner
 
 from curate.cli import app
 from curate.errors import InputError, RecipeError
-from tokenizer import corpus, reference
+from tokenizer import corpus, counts, reference
 from tokenizer.balance import ONE, shares_of, weights_of
 from tokenizer.corpus import Part, line_blocks, parts_of, text_batches
 from tokenizer.counts import Counter, merged, totals_of
@@ -86,7 +86,8 @@ def words(number, seed=0):
 
 
 @pytest.mark.skipif(not COMPILED, reason="a hundred thousand words take long as plain Python")
-def test_a_file_of_counts_is_the_same_whatever_memory_there_was(tmp_path):
+def test_a_file_of_counts_is_the_same_whatever_memory_there_was(tmp_path, monkeypatch):
+    monkeypatch.setattr(counts, "LEAST", 1 << 20)
     batches = [" ".join(words(4000, seed)) for seed in range(20)]
     groups = ["en" if k % 3 else "de" for k in range(20)]
     whole = count(batches, tmp_path / "whole.parquet", groups=groups)
@@ -99,7 +100,28 @@ def test_a_file_of_counts_is_the_same_whatever_memory_there_was(tmp_path):
 
 
 @pytest.mark.skipif(not COMPILED, reason="a hundred thousand words take long as plain Python")
-def test_many_stretches_of_hashes_hold_what_one_does(tmp_path):
+def test_many_runs_are_each_opened_once_in_a_round(tmp_path, monkeypatch):
+    monkeypatch.setattr(counts, "LEAST", 1 << 19)
+    opened = Counts()
+
+    class Opened(pq.ParquetFile):
+        def __init__(self, path):
+            opened[path.name] += 1
+            super().__init__(path)
+
+    monkeypatch.setattr(counts.pq, "ParquetFile", Opened)
+    batches = [" ".join(words(3000, seed)) for seed in range(50)]
+    little = count(batches, tmp_path / "little.parquet", TINY)
+    monkeypatch.undo()
+    # Two rounds: a run that others were merged into has the name of the first of them.
+    assert len(opened) > counts.WAYS
+    assert max(opened.values()) == 2
+    assert little.read_bytes() == count(batches, tmp_path / "whole.parquet").read_bytes()
+
+
+@pytest.mark.skipif(not COMPILED, reason="a hundred thousand words take long as plain Python")
+def test_many_stretches_of_hashes_hold_what_one_does(tmp_path, monkeypatch):
+    monkeypatch.setattr(counts, "LEAST", 1 << 20)
     paths = [count([" ".join(words(3000, k))], tmp_path / f"{k}.parquet") for k in range(4)]
     paths.append(count([" ".join(words(60_000, 9) * 16)], tmp_path / "large.parquet"))
     assert pq.read_metadata(paths[-1]).num_row_groups > pq.read_metadata(paths[0]).num_row_groups
