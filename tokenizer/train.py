@@ -197,7 +197,7 @@ def train(
     progress(len(settings.specials))
     _, merges, count, number = so_far
     spelling = spelled[0]
-    merges, text = merges[: 3 * count].reshape(-1, 3), spelling.tobytes()
+    text = spelling.tobytes()
     tokens = tuple(text[i:j] for i, j in pairwise(starts[: number + 1].tolist()))
     for name in settings.specials:
         if name.encode() in tokens:
@@ -206,7 +206,8 @@ def train(
             )
     specials = {name: len(tokens) + i for i, name in enumerate(settings.specials)}
     pattern: Any = settings.pattern
-    return Vocabulary(tokens, merges, pattern, specials, normalization=settings.normalization)
+    rows = merges[: 3 * count].reshape(-1, 3)
+    return Vocabulary(tokens, rows, pattern, specials, normalization=settings.normalization)
 
 
 def normalized(texts: pa.Array, settings: Train) -> pa.Array:
@@ -301,8 +302,8 @@ def refuse_large(pieces: pa.Table, memory: int, about: str = "") -> None:
         once = int(pc.sum(pc.less(pieces["count"], 2)).as_py() or 0)
         raise InputError(
             f"learning from {about}{pieces.num_rows} distinct pieces needs {shown(needs)} of "
-            f"memory, and there are {shown(memory)}: give --memory {-(-needs >> 20)}M, or leave out rare "
-            f"ones with min_count ({once} occur once)"
+            f"memory, and there are {shown(memory)}: give --memory {-(-needs >> 20)}M, or leave "
+            f"out rare ones with min_count ({once} occur once)"
         )
 
 

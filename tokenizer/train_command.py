@@ -55,7 +55,8 @@ def train_command(  # noqa: PLR0913  # one argument for each option
         typer.Option(
             help="How text is cut: gpt2 (the default), cl100k, o200k, llama3, qwen2, bloom, "
             "whitespace, digit, digit3 (up to three digits), or a regular expression. Given "
-            "twice, the second cuts the pieces of the first: --pattern digit --pattern gpt2 makes each digit a piece."
+            "twice, the second cuts the pieces of the first: --pattern digit --pattern gpt2 "
+            "makes each digit a piece."
         ),
     ] = None,
     workers: Annotated[
