@@ -406,6 +406,11 @@ def test_a_column_that_is_not_there_is_told_with_those_of_the_file(tmp_path):
     assert "there are: text, lang, url" in str(done.exception)
 
 
+def test_the_help_names_every_pattern():
+    told = command("--help").stdout
+    assert all(name in told for name in PATTERNS)
+
+
 def test_many_groups_are_told_by_the_largest(tmp_path):
     rows = [{"text": f"a text {'of words ' * k}", "language": f"l{k}"} for k in range(25)]
     (tmp_path / "a.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
