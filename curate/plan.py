@@ -6,6 +6,7 @@ equal work, so a piece under its key can be used again; nothing else can.
 """
 
 from dataclasses import asdict, dataclass
+from difflib import get_close_matches
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +16,7 @@ from curate.errors import InputError, ModelError, RecipeError
 from curate.passes import Pass
 from curate.read.reader import Input, Span, find_inputs, spans
 from curate.recipe import Recipe, describe, settings_of
+from curate.schema import DATE, LANGUAGE, METADATA, OFFSET, ORIGIN, SOURCE, URL
 from curate.store import digest, file_digest
 from tokenizer.train import counting_facts
 
@@ -92,6 +94,7 @@ class Plan:
 
 def plan(recipe: Recipe, patterns: list[str], output: Path) -> Plan:
     """Find the inputs, cut them into units and check the models; reads no documents."""
+    _check_balance(recipe)
     inputs, notes = find_inputs(patterns)
     for source in inputs:
         if "://" not in source.uri and Path(source.uri).resolve().is_relative_to(output.resolve()):
@@ -114,6 +117,32 @@ def plan(recipe: Recipe, patterns: list[str], output: Path) -> Plan:
 def as_json(source: Input) -> dict[str, Any]:
     """An input as a task carries it to a worker."""
     return asdict(source)
+
+
+def _check_balance(recipe: Recipe) -> None:
+    """Refuse a column to balance the tokenizer by that no stage adds: that is found out late."""
+    wanted = recipe.tokenizer.balance if recipe.tokenizer else ""
+    there = columns_to_balance(recipe)
+    if not wanted or wanted in there:
+        return
+    hint = "; put language.Identify into `stages:`" if wanted == LANGUAGE else ""
+    near = get_close_matches(wanted, [*there, LANGUAGE], 1)
+    if near and not hint:
+        hint = f"; did you mean {near[0]}?"
+    raise RecipeError(
+        f"tokenizer.balance: no column {wanted!r} behind the last stage; there are: "
+        f"{', '.join(there)}{hint}"
+    )
+
+
+def columns_to_balance(recipe: Recipe) -> list[str]:
+    """The columns that can name groups of the documents that a recipe keeps."""
+    names = [ORIGIN, URL, DATE, SOURCE, OFFSET, *([METADATA] if recipe.read.metadata else [])]
+    for stage in (step.stage for step in recipe.steps):
+        names += [*getattr(stage, "judged_from", ()), *getattr(stage, "adds", ())]
+        names += [name for name in [getattr(stage, "column", None)] if name]
+        names += [signal.name for signal in getattr(stage, "signals", ())]
+    return list(dict.fromkeys(names))
 
 
 def _models(recipe: Recipe) -> dict[str, str]:

@@ -61,6 +61,8 @@ class _Rates(ProgressColumn):
             parts.append(f"{size / seconds / 1e6:,.1f} MB/s")
         if documents:
             parts.append(f"kept {kept:,}, dropped {documents - kept:,}")
+        if tokens := task.fields.get("tokens"):
+            parts.append(f"{tokens:,} tokens")
         return Text("  ".join(parts))
 
 
@@ -145,6 +147,8 @@ class Watcher:
         if documents:
             parts.append(f"kept {kept:,}, dropped {documents - kept:,}")
         done = self._counts.get(self._unit, 0)
+        if self._unit == "tokens":
+            parts.append(f"{done:,} of {self._total:,} tokens")
         if 0 < done < self._total:
             parts.append(f"{seconds / done * (self._total - done):.0f} s left")
         return ", ".join(parts)

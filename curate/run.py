@@ -477,7 +477,12 @@ class _Run:
             self._events.begin(label, settings.size, "tokens")
             started, said = time.perf_counter(), None
             if loaded is None:
-                loaded, said = train.learn(counted, settings, self._job.memory)
+                loaded, said = train.learn(
+                    counted,
+                    settings,
+                    self._job.memory,
+                    lambda tokens: self._events.advance({"tokens": tokens}),
+                )
                 for line in train.remarks(said):
                     self._events.note(f"tokenizer: {line}")
             folder = self._work.scratch(key)

@@ -84,6 +84,11 @@ class Perplexity:
             cutoffs(self.cutoffs)
         self._bounds()
 
+    @property
+    def adds(self) -> tuple[str, ...]:
+        """The columns that it adds."""
+        return (PERPLEXITY, BUCKET) if self.cutoffs else (PERPLEXITY,)
+
     def files(self) -> dict[str, Path]:
         """The files on which the result depends, by name."""
         found: dict[str, Path] = {}

@@ -113,6 +113,11 @@ class Category:
                 raise RecipeError(f"drop: {name!r} is not among the categories; {hint}")
 
     @property
+    def adds(self) -> tuple[str, ...]:
+        """The columns that it adds."""
+        return (self.column, f"{self.column}_id")
+
+    @property
     def judged_from(self) -> tuple[str, ...]:
         """The column from which `judge` takes its verdicts."""
         return (self.column,)

@@ -7,8 +7,9 @@ belong together, and the files are merged in memory that does not grow with them
 
 import json
 from collections.abc import Iterator, Sequence
+from contextlib import ExitStack, nullcontext
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 import numpy as np
 import pyarrow as pa
@@ -30,7 +31,11 @@ MOST_BITS = 10
 # Memory that rows of files take while they are merged, for each row and each of its bytes: a slot
 # in a table that is a quarter full at worst and grows, and pieces as they are read and written.
 ROW_BYTES, COPIES = 256, 4
-MEMORY, LEAST = 256 << 20, 1 << 20
+MEMORY, LEAST = 256 << 20, 16 << 20
+# So many files are merged at once, each open and with a row group of it in memory.
+WAYS = 16
+# Pieces in a row group of a file that others are merged into.
+GROUP_PIECES = 10_000
 
 
 class Counter:
@@ -88,12 +93,26 @@ class Counter:
         for tally in self._tallies.values():
             tally.clear()
 
+    def _join(self) -> None:
+        """Merge every few runs into a larger one: each is read once, from its begin to its end."""
+        before, self._runs = self._runs, []
+        for runs in (before[k : k + WAYS] for k in range(0, len(before), WAYS)):
+            path = runs[0].with_suffix(".joined")
+            rows = sum(pq.read_metadata(run).num_rows for run in runs)
+            bits = min((rows // GROUP_PIECES).bit_length(), MOST_BITS)
+            write(path, merged(runs, self._memory), self.totals, bits)
+            for run in runs:
+                run.unlink()
+            self._runs.append(path.rename(runs[0]))
+
     def finish(self, path: Path) -> Totals:
         """Write all counts to one file; its bytes depend on the texts and their order alone."""
         bits = bits_for(sum(size for _, size in self.totals.values()))
         if self._runs:
             self._spill()
             self._tallies = {}
+            while len(self._runs) > WAYS:
+                self._join()
             write(path, merged(self._runs, self._memory), self.totals, bits)
             for run in self._runs:
                 run.unlink()
@@ -163,15 +182,18 @@ def merged(
     paths: Sequence[Path], memory: int, weights: dict[str, int] | None = None
 ) -> Iterator[dict[str, Tally]]:
     """The sums of all files, a stretch of hashes at a time; with weights all groups in one."""
-    bits = (sum(map(size_merged, paths)) // max(memory, LEAST)).bit_length()
+    bits = (sum(map(size_merged, paths)) // max(memory, LEAST // 3)).bit_length()
     # Of one table it is known how many pieces it will have at least.
     most = max((pq.read_metadata(path).num_rows for path in paths), default=0)
-    for part in range(1 << bits):
-        tallies: dict[str, Tally] = {} if weights is None else {"": Tally(pieces=most >> bits)}
-        for path in paths:
-            for table in rows_in(path, part, bits):
-                enter(table, tallies, weights)
-        yield tallies
+    with ExitStack() as stack:
+        # Files stay open if they are few; opening each one for each stretch took most of the time.
+        files = [stack.enter_context(Rows(path, len(paths) <= WAYS)) for path in paths]
+        for part in range(1 << bits):
+            tallies: dict[str, Tally] = {} if weights is None else {"": Tally(pieces=most >> bits)}
+            for file in files:
+                for table in file.stretch(part, bits):
+                    enter(table, tallies, weights)
+            yield tallies
 
 
 def size_merged(path: Path) -> int:
@@ -181,18 +203,45 @@ def size_merged(path: Path) -> int:
     return int(said.num_rows * ROW_BYTES + size * COPIES)
 
 
-def rows_in(path: Path, part: int, bits: int) -> Iterator[pa.Table]:
-    """The rows of a file of which the highest bits of the hash are these."""
-    with pq.ParquetFile(path) as file:
-        depth = file.num_row_groups.bit_length() - 1
-        first = part << (depth - bits) if depth >= bits else part >> (bits - depth)
-        for group in range(first, first + (1 << max(depth - bits, 0))):
+class Rows:
+    """The rows of a file by stretches of hashes, read from its begin to its end."""
+
+    def __init__(self, path: Path, stays_open: bool) -> None:
+        self._path = path
+        self._file = pq.ParquetFile(path) if stays_open else None
+        # The row group that was read last, and the hashes of its rows.
+        self._last: tuple[int, pa.Table, Any] | None = None
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        if self._file:
+            self._file.close()
+
+    def stretch(self, part: int, bits: int) -> Iterator[pa.Table]:
+        """The rows of which the highest bits of the hash are these."""
+        with nullcontext(self._file) if self._file else pq.ParquetFile(self._path) as file:
+            depth = file.num_row_groups.bit_length() - 1
+            if bits > depth:
+                yield self._within(file, part >> (bits - depth), np.uint64(64 - bits), part)
+                return
+            first = part << (depth - bits)
+            for group in range(first, first + (1 << (depth - bits))):
+                yield file.read_row_group(group)
+
+    def _within(self, file: pq.ParquetFile, group: int, shift: np.uint64, part: int) -> pa.Table:
+        """The rows of a stretch that is less than a row group; rows are sorted by their hash."""
+        if self._last is None or self._last[0] != group:
             table = file.read_row_group(group)
-            if bits > depth and table.num_rows:
-                column = table["piece"].combine_chunks()
-                hashes = hashes_of(pieces_in(column)[1])
-                table = table.filter(pa.array(hashes >> np.uint64(64 - bits) == part))
-            yield table
+            column = table["piece"].combine_chunks()
+            hashes = hashes_of(pieces_in(column)[1]) if len(column) else np.empty(0, np.uint64)
+            self._last = group, table, hashes >> shift
+        _, table, parts = self._last
+        if not self._file:
+            self._last = None
+        begin, end = np.searchsorted(parts, np.array([part, part + 1], np.uint64))
+        return table.slice(int(begin), int(end - begin))
 
 
 def enter(table: pa.Table, tallies: dict[str, Tally], weights: dict[str, int] | None) -> None:

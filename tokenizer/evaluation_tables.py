@@ -62,7 +62,8 @@ def headline(said: dict[str, Any]) -> Text:
     size, words = (sum(one[name] for one in languages) for name in ("bytes", "words"))
     held_out = " held out" if said["criterion"] else ""
     text = Text(
-        f"{documents['judged']:,} documents{held_out}, {len(languages)} languages, {size:,} bytes, "
+        f"{documents['judged']:,} document{'s' * (documents['judged'] != 1)}{held_out}, "
+        f"{len(languages)} language{'s' * (len(languages) != 1)}, {size:,} bytes, "
         f"{words:,} words"
     )
     for name, label in (("without_text", "without text"), ("not_utf8", "not UTF-8")):

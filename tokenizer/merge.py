@@ -365,21 +365,19 @@ def merge_everywhere(row: Any, lengths: Any, state: Any, pair: Any, around_it: A
 
 
 @helper
-def merges_of(row: Any, spelled: Any, scratch: Any, bounds: Any) -> Any:
+def merges_of(row: Any, spelled: Any, scratch: Any, bounds: Any, so_far: Any) -> Any:
     """All merges in order (left, right, token) until there are `goal` tokens; see the reference.
 
-    They come in one row, then the bytes of all tokens, and how many merges and tokens there are.
+    Gives the bytes of all tokens, and what the next call goes on from, as `so_far`: the pairs
+    (`byte_pairs` at first), all merges in one row, and how many merges and tokens there are.
 
     `spelled` has the bytes of the 256 tokens that there are, in the order of the tie rule, their
     beginnings and lengths, and the slots in which tokens are found by their bytes. `bounds` are the
-    goal, the least count of a pair, the one to begin with, and the bytes of the longest token.
+    goal, the least count of a pair, and the bytes of the longest token.
     """
     spelling, starts, lengths, slots, done = spelled
-    goal, least, first, longest = bounds
-    # All numbers are of one kind: each function is compiled once.
-    tokens, count = np.int64(256), np.int64(0)
-    state = byte_pairs(row, np.int64(first))
-    merges = np.empty(3 << 12, np.int32)
+    goal, least, longest = bounds
+    state, merges, count, tokens = so_far
     while tokens < goal:
         state, at = next_pair(row, lengths, state, (tokens, least, longest, scratch[0]))
         if at < 0:
@@ -403,7 +401,7 @@ def merges_of(row: Any, spelled: Any, scratch: Any, bounds: Any) -> Any:
             merges = longer(merges)
         merges[3 * count], merges[3 * count + 1], merges[3 * count + 2] = a, b, token
         count += 1
-    return merges, spelling, count, tokens
+    return spelling, (state, merges, count, tokens)
 
 
 def scratch_of(goal: int) -> Any:

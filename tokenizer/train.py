@@ -5,7 +5,7 @@ frequent pairs, the one whose left token is older, then the one whose right toke
 ordered as in GPT-2. See `tokenizer/reference.py`, which says the same in plain Python.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from itertools import pairwise
 from pathlib import Path
@@ -14,6 +14,7 @@ from typing import Any, Literal
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
+import pyarrow.parquet as pq
 
 from curate.column import view
 from curate.errors import CurateError, InputError, RecipeError
@@ -25,7 +26,7 @@ from tokenizer import balance
 from tokenizer.counting import COUNTS, Tally
 from tokenizer.counts import Counter, merged, totals_of
 from tokenizer.letters import BYTE_OF, LETTERS, MOST_TOKENS, letters
-from tokenizer.merge import EDGE, Row, lay, merges_of, scratch_of
+from tokenizer.merge import EDGE, Row, byte_pairs, lay, merges_of, scratch_of
 from tokenizer.normalize import normalized
 from tokenizer.pairs import EMPTY
 from tokenizer.pretokenize import Pattern, splitter
@@ -39,6 +40,8 @@ MOST_CELLS = (1 << 32) - 1
 # Pairs that are rarer than one in so many for each token are not kept track of at first. Of 140 MB
 # of English, 32,000 tokens take pairs down to a third of that.
 RARE = 16
+# Tokens that are learned between two words of progress.
+STEP = 256
 # Memory of the merges for each byte and each piece that is learned from (measured).
 BYTE_MEMORY, PIECE_MEMORY = 16, 48
 
@@ -150,10 +153,16 @@ def row_of(pieces: pa.Table) -> Row:
     return Row(cells, stretches, ordered[last])
 
 
-def train(pieces: pa.Table, settings: Train, unit: int = 1) -> Vocabulary:
+def train(
+    pieces: pa.Table,
+    settings: Train,
+    unit: int = 1,
+    progress: Callable[[int], None] = lambda _: None,
+) -> Vocabulary:
     """The vocabulary that BPE learns from counted pieces; special tokens come last.
 
-    `unit` is what one occurrence counts. All occurrences of a piece must be in one row.
+    `unit` is what one occurrence counts; `progress` is told of new tokens. All
+    occurrences of a piece must be in one row.
     """
     size = int(pc.sum(pc.binary_length(pieces["piece"])).as_py() or 0) + pieces.num_rows + 1
     if size > MOST_CELLS:
@@ -170,10 +179,19 @@ def train(pieces: pa.Table, settings: Train, unit: int = 1) -> Vocabulary:
     spelled = (ALPHABET.copy(), starts, np.ones(goal + 1, np.int32), slots, done)
     least = settings.min_frequency * unit
     first = max(least, int((pc.sum(pieces["count"]).as_py() or 0) / (RARE * goal)))
-    bounds = (goal, least, first, settings.max_token_length or 1 << 40)
-    scratch = scratch_of(goal), scratch_of(goal)
-    merges, spelling, count, number = merges_of(row_of(pieces), spelled, scratch, bounds)
-    merges, text = merges[: 3 * count].reshape(-1, 3), spelling.tobytes()
+    longest = settings.max_token_length or 1 << 40
+    scratch, row = (scratch_of(goal), scratch_of(goal)), row_of(pieces)
+    so_far = byte_pairs(row, np.int64(first)), np.empty(3 << 12, np.int32), 0, 256
+    before = until = 0
+    while before == until < goal:
+        until = min(max(until, 256) + STEP, goal)
+        spelling, so_far = merges_of(row, spelled, scratch, (until, least, longest), so_far)
+        progress(so_far[3] - before)
+        spelled, before = (spelling, *spelled[1:]), so_far[3]
+    progress(len(settings.specials))
+    _, merges, count, number = so_far
+    spelling = spelled[0]
+    text = spelling.tobytes()
     tokens = tuple(text[i:j] for i, j in pairwise(starts[: number + 1].tolist()))
     written = set(map(letters, tokens))
     for name in settings.specials:
@@ -184,7 +202,8 @@ def train(pieces: pa.Table, settings: Train, unit: int = 1) -> Vocabulary:
             )
     specials = {name: len(tokens) + i for i, name in enumerate(settings.specials)}
     pattern: Any = settings.pattern
-    return Vocabulary(tokens, merges, pattern, specials, normalization=settings.normalization)
+    rows = merges[: 3 * count].reshape(-1, 3)
+    return Vocabulary(tokens, rows, pattern, specials, normalization=settings.normalization)
 
 
 def add_batch(counter: Counter, batch: Batch, settings: Train) -> None:
@@ -201,7 +220,10 @@ def add_batch(counter: Counter, batch: Batch, settings: Train) -> None:
 
 
 def learn(
-    paths: Sequence[Path], settings: Train, memory: int | None = None
+    paths: Sequence[Path],
+    settings: Train,
+    memory: int | None = None,
+    progress: Callable[[int], None] = lambda _: None,
 ) -> tuple[Vocabulary, dict[str, Any]]:
     """The vocabulary learned from files of counts, and what was counted.
 
@@ -215,7 +237,7 @@ def learn(
     weights = weights or dict.fromkeys(totals, 1)
     pieces, said = kept_pieces(merged(paths, memory // 3, weights), settings.min_count, unit)
     refuse_large(pieces, memory)
-    vocabulary = train(pieces, settings, unit)
+    vocabulary = train(pieces, settings, unit, progress)
     return vocabulary, {
         "documents": sum(documents for documents, _ in totals.values()),
         "bytes": sum(size for _, size in totals.values()),
@@ -253,16 +275,23 @@ def kept_pieces(
     }
 
 
-def refuse_large(pieces: pa.Table, memory: int) -> None:
+def refuse_part(path: Path, settings: Train, memory: int | None) -> None:
+    """Refuse to go on once the pieces of one part alone are too many to learn from."""
+    if settings.min_count == 1 and not settings.balance:
+        pieces = pq.read_table(path, columns=["piece", "count"])
+        refuse_large(pieces, memory or free_memory(), "at least ")
+
+
+def refuse_large(pieces: pa.Table, memory: int, about: str = "") -> None:
     """Refuse pieces that cannot be learned from in so much memory."""
     size = int(pc.sum(pc.binary_length(pieces["piece"])).as_py() or 0)
     needs = size * BYTE_MEMORY + pieces.num_rows * PIECE_MEMORY
     if needs > memory:
         once = int(pc.sum(pc.less(pieces["count"], 2)).as_py() or 0)
         raise InputError(
-            f"learning from {pieces.num_rows} distinct pieces needs {shown(needs)} of memory, and "
-            f"there are {shown(memory)}: give --memory {-(-needs >> 20)}M, or leave out rare "
-            f"ones with min_count ({once} occur once)"
+            f"learning from {about}{pieces.num_rows} distinct pieces needs {shown(needs)} of "
+            f"memory, and there are {shown(memory)}: give --memory {-(-needs >> 20)}M, or leave "
+            f"out rare ones with min_count ({once} occur once)"
         )
 
 

@@ -1,14 +1,17 @@
 """`curate tokenizer train`: its options, and what it says at the end."""
 
 import json
+import re
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 from rich.console import Console
+from rich.table import Table
+from rich.text import Text
 
-from curate.errors import RecipeError
-from curate.progress import Watcher, console, line, show, tell
+from curate.errors import CurateError, InputError, RecipeError
+from curate.progress import Watcher, line, printable, show, tell
 from curate.sizes import parse
 from tokenizer.corpus import files_of
 from tokenizer.pretokenize import slow_parts
@@ -19,6 +22,12 @@ EPILOG = (
     "Example:  curate tokenizer train --input 'text/*.parquet' --vocab-size 32000 "
     "--pattern gpt2 --output tok"
 )
+
+
+# Settings whose options have other names, and those that messages name without `tokenizer.`.
+OPTIONS = {"ratios": "ratio", "special_tokens": "special", "reserved_tokens": "reserved"}
+SETTING = re.compile(r"(?<![\w/.'-])(?:tokenizer\.(\w+)|(?:min_count|min_frequency|vocab_size)\b)")
+MOST_GROUPS = 20
 
 
 def ratios_of(given: list[str]) -> dict[str, float]:
@@ -45,8 +54,9 @@ def train_command(  # noqa: PLR0913  # one argument for each option
         list[str] | None,
         typer.Option(
             help="How text is cut: gpt2 (the default), cl100k, o200k, llama3, qwen2, bloom, "
-            "whitespace, or a regular expression. Given twice, the second cuts the pieces of the "
-            "first: --pattern digit --pattern gpt2 makes each digit a piece."
+            "whitespace, digit, digit3 (up to three digits), or a regular expression. Given "
+            "twice, the second cuts the pieces of the first: --pattern digit --pattern gpt2 "
+            "makes each digit a piece."
         ),
     ] = None,
     workers: Annotated[
@@ -55,8 +65,8 @@ def train_command(  # noqa: PLR0913  # one argument for each option
     memory: Annotated[
         str | None,
         typer.Option(
-            help="What counting takes at most in each worker, and learning after it, such as 2G; "
-            "what does not fit goes to the disk. Default: a share of what is free."
+            help="What counting takes at most in each worker (16M at least), and learning after "
+            "it, such as 2G; what does not fit goes to the disk. Default: a share of what is free."
         ),
     ] = None,
     min_frequency: Annotated[
@@ -90,6 +100,9 @@ def train_command(  # noqa: PLR0913  # one argument for each option
         list[str] | None,
         typer.Option(help="With --balance, instead: the ratio of a group, as en=0.5. Repeatable."),
     ] = None,
+    as_text: Annotated[
+        bool, typer.Option("--json", help="Print JSON, and nothing else, instead of tables.")
+    ] = False,
 ) -> None:
     """Train a tokenizer on text and write it for tokenizers, transformers and tiktoken.
 
@@ -98,26 +111,83 @@ def train_command(  # noqa: PLR0913  # one argument for each option
     depends on text and settings alone, and its merges are those of Hugging Face's BpeTrainer.
     """
     patterns = pattern or ["gpt2"]
-    settings = Train(
-        pattern=patterns[0] if len(patterns) == 1 else tuple(patterns),
-        vocab_size=vocab_size,
-        special_tokens=tuple(special) if special else Train.special_tokens,
-        reserved_tokens=reserved,
-        multiple_of=multiple_of,
-        min_frequency=min_frequency,
-        max_token_length=max_token_length,
-        min_count=min_count,
-        normalization=normalization,  # type: ignore[arg-type]  # Train itself checks it
-        balance=balance,
-        alpha=alpha,
-        ratios=ratios_of(ratio or []),
-    )
-    for remark in slow_parts(settings.pattern):
-        tell(remark)
-    with Watcher(Console(stderr=True)) as watcher:
-        means = workers, parse(memory, "--memory") if memory else None
-        said: dict[str, Any] = train_on_files(files_of(inputs), settings, output, means, watcher)
+    try:
+        settings = Train(
+            pattern=patterns[0] if len(patterns) == 1 else tuple(patterns),
+            vocab_size=vocab_size,
+            special_tokens=tuple(special) if special else Train.special_tokens,
+            reserved_tokens=reserved,
+            multiple_of=multiple_of,
+            min_frequency=min_frequency,
+            max_token_length=max_token_length,
+            min_count=min_count,
+            normalization=normalization,  # type: ignore[arg-type]  # Train itself checks it
+            balance=balance,
+            alpha=alpha,
+            ratios=ratios_of(ratio or []),
+        )
+        for remark in slow_parts(settings.pattern):
+            tell(remark)
+        with Watcher(Console(stderr=True)) as watcher:
+            means = workers, parse(memory, "--memory") if memory else None
+            said = train_on_files(files_of(inputs), settings, output, means, watcher)
+    except RecipeError as error:
+        raise InputError(as_options(str(error))) from error
+    except CurateError as error:
+        raise type(error)(as_options(str(error))) from error
     for remark in remarks(said):
-        tell(f"note: {remark}")
-    console().print_json(json.dumps(said))
+        tell(f"note: {as_options(remark)}")
+    if as_text:
+        typer.echo(json.dumps(said, indent=2))
+        return
+    for table in tables(said):
+        show(table)
     show(line(str(output / "tokenizer.json")))
+
+
+def as_options(text: str) -> str:
+    """What is said in terms of a recipe, in terms of the command's options."""
+    return (
+        SETTING.sub(option, text).replace("`balance:`", "`--balance`").removeprefix("tokenizer: ")
+    )
+
+
+def option(setting: re.Match[str]) -> str:
+    """The option for a setting."""
+    name = setting[1] or setting[0]
+    return f"--{OPTIONS.get(name, name.replace('_', '-'))}"
+
+
+def tables(said: dict[str, Any]) -> list[Table]:
+    """What came of it: the text, the vocabulary, and the balance of groups."""
+    seconds, counted = said["seconds"], f"{said['seconds']['counting']:.1f} s"
+    if not said["reused"]:
+        counted += f", {said['bytes'] / max(seconds['counting'], 1e-9) / 1e6:,.1f} MB/s"
+    summary = Table(box=None, show_header=False)
+    for name, value in (
+        ("files", f"{said['files']:,}"),
+        ("documents", f"{said['documents']:,}"),
+        ("bytes", f"{said['bytes']:,}"),
+        ("pieces", f"{said['pieces']:,}"),
+        ("distinct", f"{said['distinct_pieces']:,}"),
+        ("vocabulary", f"{said['vocab_size']:,}"),
+        ("merges", f"{said['merges']:,}"),
+        ("longest token", f"{said['longest_token']:,} bytes"),
+        ("counting", counted),
+        ("learning", f"{seconds['learning']:.1f} s"),
+    ):
+        summary.add_row(name, value)
+    return [summary, balance_table(said["groups"])] if said["groups"] else [summary]
+
+
+def balance_table(groups: dict[str, dict[str, float]]) -> Table:
+    """The largest groups: what they have of the text, and what they count."""
+    table = Table("group", "share", "trained share", "weight", box=None)
+    largest = sorted(groups, key=lambda group: -groups[group]["bytes"])
+    for group in largest[:MOST_GROUPS]:
+        facts = groups[group]
+        shares = (f"{facts[name]:.2%}" for name in ("share", "trained_share"))
+        table.add_row(Text(printable(group)), *shares, f"{facts['weight']:.4g}")
+    if len(groups) > MOST_GROUPS:
+        table.add_row(f"and {len(groups) - MOST_GROUPS} more")
+    return table

@@ -23,11 +23,20 @@ from curate.progress import Watcher
 from curate.room import memory_share
 from curate.schema import TEXT
 from curate.store import WorkFolder, digest, disk_errors, file_digest, finished, owned
-from tokenizer.corpus import Part, parts_of, text_batches
+from tokenizer.corpus import JSON, Part, named, parquet, parts_of, text_batches
 from tokenizer.counting import count_pieces
 from tokenizer.counts import Counter
 from tokenizer.pretokenize import splitter
-from tokenizer.train import COUNTS_FILE, Train, add_batch, counting_facts, learn, train
+from tokenizer.train import (
+    COUNTS_FILE,
+    Train,
+    add_batch,
+    counting_facts,
+    learn,
+    refuse_part,
+    train,
+)
+from tokenizer.vocabulary import Vocabulary
 
 Progress = Callable[[dict[str, int]], None]
 
@@ -77,6 +86,7 @@ def train_on_files(
     if not paths:
         raise InputError("no input: name Parquet, JSONL or text files to train on")
     parts = [part for path in paths for part in parts_of(path)]
+    check_columns(paths, settings)
     workers, memory = min(means[0], len(parts)), means[1]
     started = time.perf_counter()
     with owned(folder / "work"):
@@ -87,10 +97,15 @@ def train_on_files(
                 # Kernels are compiled here, once, and not by every worker.
                 train(count_pieces(pa.array(["a text"]), settings.pattern), Train())
                 make = partial(CountWorker, settings, memory or memory_share(max(workers, 1)))
-                count_parts(missing, make, workers, work, events)
+
+                def publish(task: dict[str, Any], result: dict[str, Any]) -> None:
+                    work.publish(task["key"], Path(task["scratch"]), check(result))
+                    refuse_part(work.path(task["key"], COUNTS_FILE), settings, memory)
+
+                count_parts(missing, make, workers, publish, events)
             counted = time.perf_counter()
             counts = [work.path(key, COUNTS_FILE) for key in keys]
-            vocabulary, said = learn(counts, settings, memory)
+            vocabulary, said = learned(counts, settings, memory, events)
             if not said["bytes"]:
                 raise InputError(f"no text in the input (in JSON lines it is the field {TEXT!r})")
             vocabulary.save(folder)
@@ -100,6 +115,33 @@ def train_on_files(
     seconds = {"counting": counted - started, "learning": time.perf_counter() - counted}
     parts_said = {"files": len(paths), "parts": len(parts), "reused": len(parts) - len(missing)}
     return {**parts_said, **said, "seconds": seconds}
+
+
+def learned(
+    counts: list[Path], settings: Train, memory: int | None, events: Watcher | None
+) -> tuple[Vocabulary, dict[str, Any]]:
+    """What is learned from these counts, and what was counted; how far it is can be seen."""
+    if events is None:
+        return learn(counts, settings, memory)
+    events.begin("learn merges", settings.size, "tokens")
+    found = learn(counts, settings, memory, lambda tokens: events.advance({"tokens": tokens}))
+    events.end()
+    return found
+
+
+def check_columns(paths: Sequence[Path], settings: Train) -> None:
+    """Refuse files that lack the column to balance by, before anything is counted."""
+    for path in paths if settings.balance else ():
+        if path.name.endswith(".parquet"):
+            with parquet(path) as file:
+                there = file.schema_arrow.names
+        else:
+            there = [settings.balance] if named(path).endswith(JSON) else [TEXT]
+        if settings.balance not in there:
+            raise InputError(
+                f"{path}: no column {settings.balance!r} to balance by; there are: "
+                f"{', '.join(there)}"
+            )
 
 
 def tasks_for(
@@ -124,7 +166,7 @@ def count_parts(
     tasks: list[dict[str, Any]],
     make: Callable[[], CountWorker],
     workers: int,
-    work: WorkFolder,
+    publish: Callable[[dict[str, Any], dict[str, Any]], None],
     events: Watcher | None,
 ) -> None:
     """Count all these parts; each is kept as it ends."""
@@ -137,6 +179,6 @@ def count_parts(
 
     with pool_of(make, min(workers, len(tasks))) as members:
         for task, result in members.run(tasks, advance):
-            work.publish(task["key"], Path(task["scratch"]), check(result))
+            publish(task, result)
     if events:
         events.end()

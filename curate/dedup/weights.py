@@ -37,6 +37,7 @@ class ByClusterSize:
     leaves_text: ClassVar = True
     ignores_language: ClassVar = True
     reads_text: ClassVar = False
+    adds: ClassVar = (REPEATS,)
 
     def __post_init__(self) -> None:
         sizes = [size for size, _ in self.repeats]

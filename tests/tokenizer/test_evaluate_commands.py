@@ -56,6 +56,12 @@ def test_tables_show_tokenizers_side_by_side(folder):
     assert [row[0] for row in rows if row and row[0] in ("en", "de")] == ["de", "en"]
 
 
+def test_one_language_is_not_told_as_many(folder):
+    (folder / "text.txt").write_text("the river\n")
+    done = run("evaluate", folder / "english", "--input", folder / "text.txt")
+    assert "1 document, 1 language, 10 bytes" in done.stdout, done.output
+
+
 def test_json_is_the_same_whatever_the_files_and_is_what_is_written(folder, tmp_path):
     printed = json.loads(evaluated(folder, "--json", "--output", tmp_path / "a").stdout)
     assert printed["format"] == FORMAT

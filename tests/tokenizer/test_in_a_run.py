@@ -17,6 +17,8 @@ import pytest
 from tokenizers import Tokenizer
 
 from curate.errors import ModelError, RecipeError
+from curate.plan import columns_to_balance
+from curate.recipe import parse
 from curate.run import Job, Outcome, run
 from curate.tokenizing import loaded
 from curate.unit import Worker
@@ -98,6 +100,31 @@ def test_every_setting_of_training_gives_the_same_bytes_for_no_and_two_workers(t
     assert facts["vocabulary"] <= 640
     assert facts["longest_token"] <= 9
     assert shards.verify(texts / "output-0" / "tokens") == []
+
+
+@pytest.mark.parametrize(
+    ("balance", "stages", "message"),
+    [
+        ("language", "[html.Extract]", "offset; put language.Identify into"),
+        ("langage", "[html.Extract, language.Identify]", "did you mean language?"),
+        ("sorce", "[html.Extract]", "did you mean source?"),
+        ("metadata", "[html.Extract]", "no column 'metadata' behind the last stage"),
+    ],
+)
+def test_a_column_that_no_stage_adds_is_refused_before_any_work(balance, stages, message, texts):
+    with pytest.raises(RecipeError, match=message):
+        go(texts, f"tokenizer: {{balance: {balance}}}", stages=stages)
+    assert not (texts / "output-0").exists()
+
+
+def test_columns_that_stages_add_can_be_balanced_by(texts):
+    recipe = parse(
+        "name: x\nread: {metadata: true}\ntokenizer: {balance: language}\nstages: [html.Extract, "
+        "language.Identify, {ut1.Category: {column: kind, lists: ut1}}, exact.Exact]\n",
+        "x.yaml",
+    )
+    names = {"language", "kind", "exact_copies", "metadata", "url"}
+    assert names <= {*columns_to_balance(recipe)}
 
 
 @pytest.fixture(params=["gpt2.json", "gpt2_vocab.json", "cl100k_base.tiktoken", "qwen3.json"])

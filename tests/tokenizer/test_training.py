@@ -20,7 +20,7 @@ from typer.testing import CliRunner
 
 from curate.cli import app
 from curate.errors import InputError, RecipeError
-from tokenizer import corpus, reference
+from tokenizer import corpus, counts, reference
 from tokenizer.balance import ONE, shares_of, weights_of
 from tokenizer.corpus import Part, line_blocks, parts_of, text_batches
 from tokenizer.counts import Counter, merged, totals_of
@@ -86,7 +86,8 @@ def words(number, seed=0):
 
 
 @pytest.mark.skipif(not COMPILED, reason="a hundred thousand words take long as plain Python")
-def test_a_file_of_counts_is_the_same_whatever_memory_there_was(tmp_path):
+def test_a_file_of_counts_is_the_same_whatever_memory_there_was(tmp_path, monkeypatch):
+    monkeypatch.setattr(counts, "LEAST", 1 << 20)
     batches = [" ".join(words(4000, seed)) for seed in range(20)]
     groups = ["en" if k % 3 else "de" for k in range(20)]
     whole = count(batches, tmp_path / "whole.parquet", groups=groups)
@@ -99,7 +100,28 @@ def test_a_file_of_counts_is_the_same_whatever_memory_there_was(tmp_path):
 
 
 @pytest.mark.skipif(not COMPILED, reason="a hundred thousand words take long as plain Python")
-def test_many_stretches_of_hashes_hold_what_one_does(tmp_path):
+def test_many_runs_are_each_opened_once_in_a_round(tmp_path, monkeypatch):
+    monkeypatch.setattr(counts, "LEAST", 1 << 19)
+    opened = Counts()
+
+    class Opened(pq.ParquetFile):
+        def __init__(self, path):
+            opened[path.name] += 1
+            super().__init__(path)
+
+    monkeypatch.setattr(counts.pq, "ParquetFile", Opened)
+    batches = [" ".join(words(3000, seed)) for seed in range(50)]
+    little = count(batches, tmp_path / "little.parquet", TINY)
+    monkeypatch.undo()
+    # Two rounds: a run that others were merged into has the name of the first of them.
+    assert len(opened) > counts.WAYS
+    assert max(opened.values()) == 2
+    assert little.read_bytes() == count(batches, tmp_path / "whole.parquet").read_bytes()
+
+
+@pytest.mark.skipif(not COMPILED, reason="a hundred thousand words take long as plain Python")
+def test_many_stretches_of_hashes_hold_what_one_does(tmp_path, monkeypatch):
+    monkeypatch.setattr(counts, "LEAST", 1 << 20)
     paths = [count([" ".join(words(3000, k))], tmp_path / f"{k}.parquet") for k in range(4)]
     paths.append(count([" ".join(words(60_000, 9) * 16)], tmp_path / "large.parquet"))
     assert pq.read_metadata(paths[-1]).num_row_groups > pq.read_metadata(paths[0]).num_row_groups
@@ -200,6 +222,7 @@ def test_a_killed_command_goes_on(tmp_path):
     paths = write_corpus(tmp_path / "in")
     uncut = fingerprints(tmp_path / "uncut", paths, 0, None)
     command = [sys.executable, "-m", "curate", "tokenizer", "train", "--vocab-size", "400"]
+    command += ["--json"]
     command += ["--input", str(tmp_path / "in"), "--output", str(tmp_path / "cut")]
     process = subprocess.Popen(command, stderr=subprocess.DEVNULL, stdout=subprocess.DEVNULL)
     pieces = tmp_path / "cut" / "work" / "pieces"
@@ -208,7 +231,7 @@ def test_a_killed_command_goes_on(tmp_path):
     process.send_signal(signal.SIGKILL)
     process.wait()
     again = subprocess.run(command, check=True, capture_output=True)
-    assert json.loads(again.stdout[: again.stdout.rindex(b"}") + 1])["fingerprint"] == uncut[0]
+    assert json.loads(again.stdout)["fingerprint"] == uncut[0]
     assert (tmp_path / "cut" / "tokenizer.json").read_bytes() == uncut[1]
 
 
@@ -356,7 +379,12 @@ def test_the_command_says_what_came_of_it(tmp_path):
     inputs = ("--input", tmp_path / "in", "--output", tmp_path / "out")
     done = command(*inputs, "--vocab-size", 500, "--normalization", "NFC", "--min-count", 2)
     assert done.exit_code == 0, done.output
-    said = json.loads(done.stdout[done.stdout.index("{") : done.stdout.rindex("}") + 1])
+    rows = dict(line.split(maxsplit=1) for line in done.stdout.splitlines() if " " in line.strip())
+    assert (rows["files"].strip(), rows["vocabulary"].strip()) == ("4", "500")
+    assert "learn merges: " in done.stderr
+    assert "500 of 500 tokens" in done.stderr
+    again = command(*inputs, "--vocab-size", 500, "--json")
+    said = json.loads(again.stdout)
     assert said["files"] == said["parts"] == 4
     assert "rare pieces left out" in done.output
     assert "changed to NFC" in done.output
@@ -379,6 +407,8 @@ def test_a_crawl_dump_is_refused_with_the_way_to_its_text(tmp_path):
         (("--ratio", "en"), "write a name and a number"),
         (("--memory", "lots"), "write a number of bytes"),
         (("--balance", "tongue"), "no column 'tongue'"),
+        (("--ratio", "en=1"), "--ratio: name the column they are about, as `--balance`"),
+        (("--vocab-size", "257", "--reserved", "5"), "--vocab-size: 257; write 262"),
         (("--pattern", "gpt3"), "did you mean gpt2"),
     ],
 )
@@ -386,6 +416,40 @@ def test_an_option_that_cannot_work_is_refused(option, message, tmp_path):
     (tmp_path / "a.txt").write_text("some text\n")
     done = command("--input", tmp_path / "a.txt", "--output", tmp_path / "out", *option)
     assert message in str(done.exception)
+    # Of a mistake in a recipe it would be said how to check the recipe.
+    assert type(done.exception) is InputError
+
+
+def test_a_column_that_is_not_there_is_told_with_those_of_the_file(tmp_path):
+    table = pa.table({"text": ["a"], "lang": ["en"], "url": ["u"]})
+    pq.write_table(table, tmp_path / "a.parquet")
+    inputs = ("--input", tmp_path / "a.parquet", "--output", tmp_path / "out")
+    done = command(*inputs, "--balance", "language")
+    assert "there are: text, lang, url" in str(done.exception)
+
+
+def test_the_help_names_every_pattern():
+    told = command("--help").stdout
+    assert all(name in told for name in PATTERNS)
+
+
+def test_many_groups_are_told_by_the_largest(tmp_path):
+    rows = [{"text": f"a text {'of words ' * k}", "language": f"l{k}"} for k in range(25)]
+    (tmp_path / "a.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+    inputs = ("--input", tmp_path / "a.jsonl", "--output", tmp_path / "out")
+    done = command(*inputs, "--balance", "language", "--vocab-size", 260)
+    assert "and 5 more" in done.stdout
+    assert "l24" in done.stdout
+    assert "l3 " not in done.stdout
+
+
+def test_pieces_of_one_part_that_are_too_many_are_told_before_the_next_is_counted(tmp_path):
+    for name in "ab":
+        (tmp_path / f"{name}.txt").write_text(" ".join(words(20_000, ord(name))))
+    files = [tmp_path / "a.txt", tmp_path / "b.txt"]
+    with pytest.raises(InputError, match=r"learning from at least .* distinct pieces needs"):
+        train_on_files(files, Train(), tmp_path / "out", (0, 100_000))
+    assert len([*(tmp_path / "out" / "work" / "pieces").iterdir()]) == 1
 
 
 def test_a_part_that_cannot_be_read_is_told_by_its_name(tmp_path):
