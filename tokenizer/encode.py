@@ -4,6 +4,7 @@ from collections.abc import Iterable, Mapping, Sequence
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 from numpy.typing import NDArray
 
 from curate.column import Bytes, Hashes, Offsets, Positions, View, view
@@ -79,6 +80,9 @@ class Encoder:
             chunks = texts.chunks or [pa.array([], texts.type)]
             return behind_each_other([self.encode(chunk, wanted) for chunk in chunks])
         texts = column_of(texts)
+        if texts.null_count:
+            # A null may have bytes beneath it; it has no text.
+            texts = pc.fill_null(texts, pa.scalar("", texts.type))
         if wanted not in self.preparations:
             self.preparations[wanted] = self.vocabulary.preparation(wanted)
         parts, items = self.preparations[wanted](texts)

@@ -102,3 +102,15 @@ def test_groups_within_groups_without_end_are_refused_or_cut_by_regex():
     pattern = "(?:" * 3000 + "a" + ")" * 3000 + "|."
     with pytest.raises(RecipeError):
         splitter(pattern)
+
+
+def test_bytes_beneath_a_null_are_no_text():
+    whole = pa.array(["ab", "hidden", "cd"])
+    mask = pa.array([True, False, True]).buffers()[1]
+    buffers = [mask, *whole.buffers()[1:]]
+    column = pa.Array.from_buffers(pa.string(), 3, buffers)
+    assert column.to_pylist() == ["ab", None, "cd"]
+    encoder = Encoder(Vocabulary(BYTES, np.zeros((0, 3), np.int32), "gpt2"))
+    tokens, ends = encoder.encode(column)
+    assert encoder.decode(tokens) == b"abcd"
+    assert ends.tolist() == [0, 2, 2, 4]
