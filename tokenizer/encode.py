@@ -176,5 +176,6 @@ def token_table(tokens: Mapping[int, bytes]) -> tuple[Bytes, Hashes, Positions, 
     rows = view(pa.array(tokens.values(), pa.binary()))
     pieces = pieces_within(rows)
     slots = np.zeros(2 << len(tokens).bit_length() if tokens else 0, np.uint64)
-    enter_tokens(pieces, slots)
+    if tokens:
+        enter_tokens(pieces, slots)
     return rows.data, pieces, numbers, slots
