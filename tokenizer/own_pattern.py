@@ -79,7 +79,7 @@ def read_as_kernels_do(row: bytes) -> tuple[str, Any]:
         lead = row[at]
         size = 1 + (lead >= 0xC2) + (lead >= 0xE0) + (lead >= 0xF0)
         point = STRANGER if lead >= 0x80 else lead
-        if size > 1 and at + size <= len(row):
+        if size > 1 and lead <= 0xF4 and at + size <= len(row):
             point = lead & (0x1F, 0xF, 0x7)[size - 2]
             for byte in row[at + 1 : at + size]:
                 point = point << 6 | byte & 0x3F

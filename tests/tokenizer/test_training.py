@@ -353,8 +353,8 @@ def test_what_is_counted_is_what_the_encoder_sees(texts, tmp_path):
 @pytest.mark.parametrize(
     ("setting", "message"),
     [
-        ({"reserved_tokens": -1}, "reserved_tokens: -1; write 0 or more"),
-        ({"multiple_of": 0}, "multiple_of: 0; write 1 or more"),
+        ({"reserved_tokens": -1}, "reserved_tokens: -1; write 0 to"),
+        ({"multiple_of": 0}, "multiple_of: 0; write 1 to"),
         ({"vocab_size": 400, "reserved_tokens": 200}, "vocab_size: 400; write 457"),
         ({"alpha": 2.0}, "alpha: 2; write 0 to 1"),
         ({"ratios": {"en": 1.0}}, "name the column"),
