@@ -55,7 +55,7 @@ def facts(words: Vocabulary, settings: Train, said: dict[str, Any] | None) -> di
         "vocabulary": words.size,
         "end_of_text": words.spelled[words.end_of_text].decode("utf-8", "replace"),
         "end_of_text_id": words.end_of_text,
-        "pattern": [words.pattern] if isinstance(words.pattern, str) else [*words.pattern],
+        "pattern": [*words.patterns],
         "normalization": words.normalization,
         "merges": len(words.merges),
         "special_tokens": len(words.special_tokens),

@@ -91,11 +91,7 @@ def config(vocabulary: "Vocabulary") -> dict[str, Any]:
         **hugging_face.config(vocabulary),
         "tokenizer_class": "GPT2Tokenizer",
         "added_tokens_decoder": {
-            str(token): {
-                "content": name,
-                **{way: way in vocabulary.manners.get(name, ()) for way in hugging_face.MANNERS},
-                "special": True,
-            }
+            str(token): hugging_face.added(vocabulary, name)
             for name, token in vocabulary.special_tokens.items()
         },
     }

@@ -186,18 +186,18 @@ def text_of(path: Path, said: dict[str, Any]) -> str:
 
 def refuse_what_it_lacks(path: Path, vocabulary: "Vocabulary") -> None:
     """Refuse a vocabulary that `tokenizers` would not open, or not encode with in the same way."""
-    patterns = vocabulary.pattern
-    for pattern in (patterns,) if isinstance(patterns, str) else patterns:
+    for pattern in vocabulary.patterns:
         if differing := peculiar(portable(PATTERNS.get(pattern, pattern))):
             raise refuse(path, f"{differing[0][1]!r} in a pattern, which libraries read otherwise,")
     if vocabulary.whole:
-        refuse_hidden(path, list(names_within(vocabulary)), patterns)
+        refuse_hidden(path, list(names_within(vocabulary)), vocabulary.pattern)
 
 
 def split_as_json(pattern: str) -> dict[str, Any]:
     """One split, as `tokenizers` reads it or, if it would be read otherwise, refuses it."""
-    text = portable(PATTERNS.get(pattern, pattern))
-    said = {OURS: PATTERNS.get(pattern, pattern)} if peculiar(text) else {"Regex": text}
+    ours = PATTERNS.get(pattern, pattern)
+    text = portable(ours)
+    said = {OURS: ours} if peculiar(text) else {"Regex": text}
     return {"type": "Split", "pattern": said, "behavior": "Isolated", "invert": False}
 
 
@@ -216,8 +216,7 @@ def names_within(vocabulary: "Vocabulary") -> dict[str, int]:
 def as_json(vocabulary: "Vocabulary") -> dict[str, Any]:
     """The tokenizer as `tokenizers` and `transformers` read it."""
     tokens = vocabulary.tokens
-    patterns = vocabulary.pattern
-    patterns = (patterns,) if isinstance(patterns, str) else patterns
+    patterns = vocabulary.patterns
     # A space is put before every piece of a split that comes first: ByteLevel has to split itself.
     if vocabulary.prefix_space and patterns not in (("gpt2",), (WHOLE_TEXT,)):
         raise ModelError(
@@ -230,7 +229,7 @@ def as_json(vocabulary: "Vocabulary") -> dict[str, Any]:
     }
     splits = [] if vocabulary.prefix_space else [split_as_json(pattern) for pattern in patterns]
     name = vocabulary.normalization
-    names = {**vocabulary.special_tokens, **vocabulary.always}
+    names = vocabulary.names
     if clash := names.keys() & {letters(token) for token in tokens if token}:
         raise ModelError(f"a tokenizer.json cannot tell the name {min(clash)!r} from a token")
     return {
@@ -238,12 +237,7 @@ def as_json(vocabulary: "Vocabulary") -> dict[str, Any]:
         "truncation": None,
         "padding": None,
         "added_tokens": [
-            {
-                "id": token,
-                "content": name,
-                **{way: way in vocabulary.manners.get(name, ()) for way in MANNERS},
-                "special": name in vocabulary.special_tokens,
-            }
+            {"id": token, **added(vocabulary, name)}
             for name, token in sorted(names.items(), key=lambda item: item[1])
         ],
         "normalizer": {"type": name} if name else None,
@@ -271,6 +265,15 @@ def as_json(vocabulary: "Vocabulary") -> dict[str, Any]:
                 for left, right, _ in vocabulary.merges.tolist()
             ],
         },
+    }
+
+
+def added(vocabulary: "Vocabulary", name: str) -> dict[str, Any]:
+    """What is said of a token that is a name, and how it is found."""
+    return {
+        "content": name,
+        **{way: way in vocabulary.manners.get(name, ()) for way in MANNERS},
+        "special": name in vocabulary.special_tokens,
     }
 
 

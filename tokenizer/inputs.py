@@ -12,7 +12,7 @@ import pyarrow.compute as pc
 from curate.errors import InputError
 from curate.progress import Watcher
 from curate.schema import LANGUAGE, TEXT
-from tokenizer.corpus import named, parquet, text_batches
+from tokenizer.corpus import is_text, named, parquet, text_batches
 
 UNKNOWN = "unknown"
 # A column with more values than this is something else, and each value would cost memory.
@@ -63,11 +63,11 @@ def labelled_files(
 def labelled_batches(path: Path, labels: Labels) -> Iterator[tuple[pa.Array, pa.Array]]:
     """Languages and texts of a file, side by side."""
     name = named(path)
+    column = labels.column or LANGUAGE
     if name.endswith(".tsv"):
-        batches = tab_batches(path)
+        column, batches = LANGUAGE, tab_batches(path)
     else:
-        batches = text_batches(path, labels.column or LANGUAGE)
-    column = LANGUAGE if name.endswith(".tsv") else labels.column or LANGUAGE
+        batches = text_batches(path, column)
     for batch in batches:
         texts = batch.column(TEXT)
         if labels.by_file:
@@ -84,8 +84,7 @@ def labelled_batches(path: Path, labels: Labels) -> Iterator[tuple[pa.Array, pa.
 
 def is_said(column: pa.Array) -> bool:
     """Whether a column can name languages."""
-    kind = column.type.value_type if pa.types.is_dictionary(column.type) else column.type
-    return bool(pa.types.is_string(kind) or pa.types.is_large_string(kind))
+    return is_text(column.type.value_type if pa.types.is_dictionary(column.type) else column.type)
 
 
 def constant(language: str, rows: int) -> pa.Array:

@@ -17,7 +17,6 @@ from tokenizer.letters import ENDS, Fields, refuse
 from tokenizer.pretokenize import PATTERNS, Pattern
 from tokenizer.special import Manners, Preparation, cutter
 
-as_json = hugging_face.as_json
 FORMATS = ("tokenizer.json", "tiktoken", "gpt2")
 
 
@@ -46,6 +45,11 @@ class Vocabulary:
         return max([len(self.tokens), *(i + 1 for i in self.names.values())])
 
     @property
+    def patterns(self) -> tuple[str, ...]:
+        """The patterns that cut text, in turn."""
+        return (self.pattern,) if isinstance(self.pattern, str) else self.pattern
+
+    @property
     def names(self) -> dict[str, int]:
         """All tokens that are names: special ones and those that are always found."""
         return {**self.special_tokens, **self.always}
@@ -72,8 +76,7 @@ class Vocabulary:
 
     def fingerprint(self) -> str:
         """SHA-256 of the canonical JSON of all that decides how text is encoded."""
-        patterns = (self.pattern,) if isinstance(self.pattern, str) else self.pattern
-        texts = [PATTERNS.get(pattern, pattern) for pattern in patterns]
+        texts = [PATTERNS.get(pattern, pattern) for pattern in self.patterns]
         said: Fields = {
             "tokens": [token.hex() for token in self.tokens],
             "merges": self.merges.tolist(),

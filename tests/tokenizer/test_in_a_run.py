@@ -28,8 +28,9 @@ from tokenizer import shards
 from tokenizer.counting import count_pieces
 from tokenizer.dataset import TokenDataset
 from tokenizer.encode import Encoder
+from tokenizer.hugging_face import as_json
 from tokenizer.train import Train, train
-from tokenizer.vocabulary import as_json, load
+from tokenizer.vocabulary import load
 
 TRAINED = """
 tokenizer:
