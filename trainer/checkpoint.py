@@ -10,7 +10,7 @@ from safetensors.torch import save
 
 from curate.errors import ModelError
 from curate.store import canonical, write_atomic
-from trainer.model import Llama, Tensor, torch
+from trainer.model import LanguageModel, Tensor, torch
 from trainer.settings import TrainSettings
 
 FILE = "checkpoint.safetensors"
@@ -35,7 +35,7 @@ def identity(settings: TrainSettings) -> dict[str, Any]:
 
 
 def write_checkpoint(
-    folder: Path, model: Llama, optimizer: torch.optim.Optimizer, progress: Progress
+    folder: Path, model: LanguageModel, optimizer: torch.optim.Optimizer, progress: Progress
 ) -> None:
     """Put the run's whole state into its folder, in place of the last one."""
     tensors = {f"model.{name}": tensor for name, tensor in model.state_dict().items()}
@@ -50,7 +50,7 @@ def write_checkpoint(
 
 
 def read_checkpoint(
-    folder: Path, model: Llama, optimizer: torch.optim.Optimizer, fresh: Progress
+    folder: Path, model: LanguageModel, optimizer: torch.optim.Optimizer, fresh: Progress
 ) -> Progress:
     """Load the folder's checkpoint into model and optimizer; `fresh` itself where there is none.
 
@@ -87,7 +87,9 @@ def _read(path: Path) -> tuple[dict[str, Tensor], Progress]:
     return tensors, progress
 
 
-def _named_state(model: Llama, optimizer: torch.optim.Optimizer) -> dict[str, dict[str, Tensor]]:
+def _named_state(
+    model: LanguageModel, optimizer: torch.optim.Optimizer
+) -> dict[str, dict[str, Tensor]]:
     """The optimizer's state by the name of the weight that it belongs to."""
     return {
         name: optimizer.state[parameter]
@@ -96,7 +98,9 @@ def _named_state(model: Llama, optimizer: torch.optim.Optimizer) -> dict[str, di
     }
 
 
-def _load_state(model: Llama, optimizer: torch.optim.Optimizer, tensors: dict[str, Tensor]) -> None:
+def _load_state(
+    model: LanguageModel, optimizer: torch.optim.Optimizer, tensors: dict[str, Tensor]
+) -> None:
     names = {id(parameter): name for name, parameter in model.named_parameters()}
     order = [names[id(each)] for group in optimizer.param_groups for each in group["params"]]
     packed = optimizer.state_dict()

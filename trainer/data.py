@@ -5,6 +5,8 @@ predicted once per epoch. Each epoch visits all windows in an order of its own, 
 permutation. Nothing is remembered from step to step: resuming at step n is asking for step n.
 """
 
+from collections.abc import Mapping
+from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -13,6 +15,7 @@ from numpy.typing import NDArray
 from curate.column import Hashes, Positions
 from curate.errors import ShardError
 from tokenizer.dataset import TokenDataset
+from trainer.settings import Source, TrainSettings
 
 IGNORED = -100  # a target that is not trained; the value that torch ignores by default
 _ROUNDS = 6
@@ -55,6 +58,15 @@ def _mixed(values: Hashes, key: Hashes, turn: int) -> Hashes:
     return finalized
 
 
+def open_loader(data: Path | Mapping[str, Source], settings: TrainSettings) -> "Loader":
+    """The windows of a training, of one folder of token shards or of a mixture of several."""
+    if not isinstance(data, Path):
+        raise ShardError("mixtures are not read yet")
+    return Loader(
+        TokenDataset(data), settings.context, settings.seed, masked=settings.document_mask
+    )
+
+
 class Loader:
     """The windows of any training step, in any order, without state."""
 
@@ -66,11 +78,17 @@ class Loader:
                 f"too few for one window of {context} + 1; keep more documents, or lower "
                 "train.context"
             )
+        self.vocab_size, self.end_of_text = dataset.vocab_size, dataset.end_of_text
+        self.digest = dataset.digest  # of what is read, and of what decides the order
         self._dataset = dataset
         self._context = context
         self._seed = np.uint64(seed % (1 << 64))
         self._masked = masked
         self._ahead = (0, np.empty(0, np.int64))
+
+    def epochs(self, samples: int) -> dict[str, float]:
+        """How often each source has been seen after so many samples, by its name."""
+        return {str(self._dataset.folder): samples / self.windows}
 
     def order(self, first: int, count: int) -> Positions:
         """The windows that samples first, first + 1, ... of the whole training show."""

@@ -5,11 +5,9 @@ saved model is also one of theirs.
 """
 
 import math
-from dataclasses import dataclass
-from typing import Any
 
 from curate.errors import CurateError
-from trainer.settings import TrainSettings
+from trainer.shape import Shape
 
 try:
     import torch as torch  # the trainer's other files import it from here
@@ -22,72 +20,6 @@ Tensor = torch.Tensor
 ROPE_THETA = 10_000.0
 EPSILON = 1e-5
 INITIAL_SPREAD = 0.02
-
-
-@dataclass(frozen=True)
-class Shape:
-    """All sizes of a model."""
-
-    vocab_size: int
-    context: int
-    layers: int
-    width: int
-    heads: int
-    kv_heads: int
-    hidden: int
-    tied: bool
-
-    @classmethod
-    def of(cls, settings: TrainSettings, vocab_size: int) -> "Shape":
-        """The shape that settings ask for, with what they leave open filled in."""
-        return cls(
-            vocab_size=vocab_size,
-            context=settings.context,
-            layers=settings.layers,
-            width=settings.width,
-            heads=settings.heads,
-            kv_heads=settings.kv_heads or settings.heads,
-            hidden=settings.hidden or math.ceil(settings.width * 8 / 3 / 64) * 64,
-            tied=settings.tied,
-        )
-
-    def to_config(self, end_of_text: int) -> dict[str, Any]:
-        """The shape as Hugging Face's config.json for Llama."""
-        return {
-            "architectures": ["LlamaForCausalLM"],
-            "attention_bias": False,
-            "bos_token_id": None,  # a document begins with its first token
-            "eos_token_id": end_of_text,
-            "head_dim": self.width // self.heads,
-            "hidden_act": "silu",
-            "hidden_size": self.width,
-            "intermediate_size": self.hidden,
-            "max_position_embeddings": self.context,
-            "mlp_bias": False,
-            "model_type": "llama",
-            "num_attention_heads": self.heads,
-            "num_hidden_layers": self.layers,
-            "num_key_value_heads": self.kv_heads,
-            "rms_norm_eps": EPSILON,
-            "rope_theta": ROPE_THETA,
-            "tie_word_embeddings": self.tied,
-            "torch_dtype": "float32",
-            "vocab_size": self.vocab_size,
-        }
-
-    @classmethod
-    def from_config(cls, config: dict[str, Any]) -> "Shape":
-        """The shape that `to_config` described."""
-        return cls(
-            vocab_size=config["vocab_size"],
-            context=config["max_position_embeddings"],
-            layers=config["num_hidden_layers"],
-            width=config["hidden_size"],
-            heads=config["num_attention_heads"],
-            kv_heads=config["num_key_value_heads"],
-            hidden=config["intermediate_size"],
-            tied=config["tie_word_embeddings"],
-        )
 
 
 def rotated(states: Tensor, cosines: Tensor, sines: Tensor) -> Tensor:
@@ -167,12 +99,12 @@ class Decoder(nn.Module):
 
     def __init__(self, shape: Shape) -> None:
         super().__init__()
-        self.embed_tokens = nn.Embedding(shape.vocab_size, shape.width)
+        self.embed_tokens = nn.Embedding(shape.padded_vocab_size, shape.width)
         self.layers = nn.ModuleList(Layer(shape) for _ in range(shape.layers))
         self.norm = nn.RMSNorm(shape.width, EPSILON)
 
 
-class Llama(nn.Module):
+class LanguageModel(nn.Module):
     """From token ids to the logits of the next token at every position."""
 
     cosines: Tensor
@@ -183,12 +115,19 @@ class Llama(nn.Module):
         self.shape = shape
         self.model = Decoder(shape)
         if not shape.tied:
-            self.lm_head = nn.Linear(shape.width, shape.vocab_size, bias=False)
+            self.lm_head = nn.Linear(shape.width, shape.padded_vocab_size, bias=False)
         size = shape.width // shape.heads
         rates = ROPE_THETA ** -(torch.arange(0, size, 2, dtype=torch.float64) / size)
         angles = torch.outer(torch.arange(shape.context, dtype=torch.float64), rates).repeat(1, 2)
         self.register_buffer("cosines", angles.cos().float(), persistent=False)
         self.register_buffer("sines", angles.sin().float(), persistent=False)
+
+    @property
+    def parameter_count(self) -> int:
+        """How many weights there are, without the rows of ids that do not exist."""
+        missing = self.shape.padded_vocab_size - self.shape.vocab_size
+        padding = missing * self.shape.width * (1 if self.shape.tied else 2)
+        return sum(parameter.numel() for parameter in self.parameters()) - padding
 
     def initialize(self, seed: int) -> None:
         """Draw all weights from a generator of their own.
@@ -217,11 +156,12 @@ class Llama(nn.Module):
         for layer in self.model.layers:
             states = layer(states, rotation, mask)
         head = self.model.embed_tokens if self.shape.tied else self.lm_head
-        return functional.linear(self.model.norm(states), head.weight)
+        logits = functional.linear(self.model.norm(states), head.weight)
+        return logits[..., : self.shape.vocab_size]
 
-
-def loss_sum(logits: Tensor, targets: Tensor) -> Tensor:
-    """The cross-entropy in nats of all targets that are not ignored, summed."""
-    return functional.cross_entropy(
-        logits.float().flatten(0, 1), targets.flatten(), reduction="sum"
-    )
+    def loss_sum(self, tokens: Tensor, targets: Tensor, documents: Tensor | None = None) -> Tensor:
+        """The cross-entropy in nats of all targets that are not ignored, summed."""
+        logits = self(tokens, documents)
+        return functional.cross_entropy(
+            logits.float().flatten(0, 1), targets.flatten(), reduction="sum"
+        )

@@ -14,7 +14,8 @@ from safetensors.torch import load_file
 from curate.errors import CurateError, ModelError
 from tokenizer import vocabulary
 from tokenizer.encode import Encoder
-from trainer.model import Llama, Shape, torch
+from trainer.hugging_face import shape_of, state_of
+from trainer.model import LanguageModel, torch
 from trainer.train import CONFIG, MODEL
 
 
@@ -42,12 +43,12 @@ def sample(folder: Path, prompt: str, how: Sampling) -> str:
     return written.decode(errors="replace")
 
 
-def load_model(folder: Path) -> tuple[Llama, dict[str, Any]]:
+def load_model(folder: Path) -> tuple[LanguageModel, dict[str, Any]]:
     """The model that `train` left in a folder, and its config."""
     try:
         config = json.loads((folder / CONFIG).read_bytes())
-        model = Llama(Shape.from_config(config))
-        model.load_state_dict(load_file(folder / MODEL))
+        model = LanguageModel(shape_of(config))
+        model.load_state_dict(state_of(load_file(folder / MODEL), model.shape))
     except FileNotFoundError as error:
         raise ModelError(f"{error.filename}: missing; train a model into {folder} first") from error
     except (ValueError, KeyError, RuntimeError, SafetensorError) as error:
@@ -56,7 +57,7 @@ def load_model(folder: Path) -> tuple[Llama, dict[str, Any]]:
 
 
 @torch.inference_mode()
-def continuation(model: Llama, start: Sequence[int], end: int, how: Sampling) -> list[int]:
+def continuation(model: LanguageModel, start: Sequence[int], end: int, how: Sampling) -> list[int]:
     """The tokens drawn after `start`, until there are enough or one is `end`."""
     generator = torch.Generator().manual_seed(how.seed)
     tokens = list(start)

@@ -4,7 +4,7 @@ import json
 import math
 import os
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -14,12 +14,13 @@ from safetensors.torch import save
 
 from curate.errors import CurateError
 from curate.store import disk_errors, write_atomic
-from tokenizer.dataset import TokenDataset
 from trainer.checkpoint import Progress, identity, read_checkpoint, write_checkpoint
-from trainer.data import IGNORED, Loader, Window
-from trainer.model import Llama, Shape, Tensor, loss_sum, torch
+from trainer.data import IGNORED, Loader, Window, open_loader
+from trainer.hugging_face import config_of, weights_of
+from trainer.model import LanguageModel, Tensor, torch
 from trainer.optimizer import adamw, learning_rate
-from trainer.settings import TrainSettings
+from trainer.settings import Source, TrainSettings
+from trainer.shape import Shape
 
 METRICS = "metrics.jsonl"
 MODEL = "model.safetensors"
@@ -54,32 +55,31 @@ class TrainSummary:
 
 
 def train(
-    tokens: Path,
+    data: Path | Mapping[str, Source],
     output: Path,
     settings: TrainSettings,
     progress: Callable[[TrainProgress], None],
 ) -> TrainSummary:
-    """Train a model on token shards, from where `output` stands, and leave it there.
+    """Train a model on token shards, or a mixture, from where `output` stands; leave it there.
 
     Writes config.json and model.safetensors, which `transformers` loads too, metrics.jsonl, and
     checkpoint.safetensors. Times are in metrics.jsonl only.
     """
-    dataset = TokenDataset(tokens)
-    loader = Loader(dataset, settings.context, settings.seed, masked=settings.document_mask)
+    loader = open_loader(data, settings)
     device = pick_device(settings.device)
     with disk_errors(output):
         output.mkdir(parents=True, exist_ok=True)
     torch.set_num_threads(settings.threads)
     with torch.random.fork_rng(), _sums_in_order(device, wanted=settings.deterministic):
         torch.manual_seed(settings.seed)
-        model = Llama(Shape.of(settings, dataset.vocab_size))
+        model = LanguageModel(Shape.of(settings, loader.vocab_size))
         model.initialize(settings.seed)
         run = Run(model.to(device), loader, settings, output)
-        run.resume(Progress(0, math.nan, math.nan, dataset.digest, identity(settings)))
+        run.resume(Progress(0, math.nan, math.nan, loader.digest, identity(settings)))
         summary = run.finish(progress)
-    config = model.shape.to_config(dataset.end_of_text)
+    config = config_of(model.shape, loader.end_of_text)
     write_atomic(output / CONFIG, (json.dumps(config, indent=2) + "\n").encode())
-    weights = {name: tensor.cpu().contiguous() for name, tensor in model.state_dict().items()}
+    weights = weights_of(model.state_dict(), model.shape)
     write_atomic(output / MODEL, save(weights, {"format": "pt"}))
     return summary
 
@@ -111,7 +111,7 @@ def pick_device(name: str) -> torch.device:
 class Run:
     """A training between its steps."""
 
-    model: Llama
+    model: LanguageModel
     loader: Loader
     settings: TrainSettings
     output: Path
@@ -154,7 +154,7 @@ class Run:
             steps=self.done.step,
             tokens=self.done.step * per_step,
             epochs=self.done.step * settings.batch / self.loader.windows,
-            parameters=sum(parameter.numel() for parameter in self.model.parameters()),
+            parameters=self.model.parameter_count,
             first_loss=self.done.first_loss,
             last_loss=self.done.last_loss,
             seconds=seconds,
@@ -202,7 +202,7 @@ class Run:
             self.done.first_loss = loss
 
     def _loss(self, tokens: Tensor, targets: Tensor, documents: Tensor | None) -> Tensor:
-        return loss_sum(self.model(tokens, documents), targets)
+        return self.model.loss_sum(tokens, targets, documents)
 
     def _precision(self) -> AbstractContextManager[Any]:
         if self.device.type == "cuda":

@@ -2,9 +2,10 @@
 
 import pytest
 
-from trainer.model import Llama, Shape
+from trainer.model import LanguageModel
 from trainer.optimizer import adamw, learning_rate
 from trainer.settings import TrainSettings
+from trainer.shape import Shape
 
 
 def test_the_rate_rises_on_a_line_and_falls_on_a_cosine_to_a_tenth() -> None:
@@ -30,7 +31,7 @@ def test_a_warm_up_as_long_as_the_training_is_a_line() -> None:
 @pytest.mark.parametrize("tied", [True, False])
 def test_matrices_decay_and_embeddings_and_norms_do_not(tied: bool) -> None:
     settings = TrainSettings(layers=1, width=16, heads=2, tied=tied)
-    model = Llama(Shape.of(settings, 30))
+    model = LanguageModel(Shape.of(settings, 30))
     names = {id(parameter): name for name, parameter in model.named_parameters()}
     groups = {
         group["weight_decay"]: {names[id(parameter)] for parameter in group["params"]}

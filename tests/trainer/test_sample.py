@@ -12,9 +12,10 @@ from curate.errors import CurateError, ModelError
 from tokenizer.encode import Encoder
 from tokenizer.reference import BYTES
 from tokenizer.vocabulary import Vocabulary
-from trainer.model import Llama, Shape, torch
+from trainer.model import LanguageModel, torch
 from trainer.sample import Sampling, continuation, load_model, sample
 from trainer.settings import TrainSettings
+from trainer.shape import Shape
 from trainer.train import TrainProgress, train
 
 TEXT = [7, 3, 9, 3, 12, 5, 9, 41, 2, 30, 3, 3, 17, 8]
@@ -25,8 +26,8 @@ def silent(report: TrainProgress) -> None:
 
 
 @pytest.fixture(scope="module")
-def model() -> Llama:
-    made = Llama(Shape.of(TrainSettings(layers=1, width=16, heads=2, context=8), 30))
+def model() -> LanguageModel:
+    made = LanguageModel(Shape.of(TrainSettings(layers=1, width=16, heads=2, context=8), 30))
     made.initialize(3)
     with torch.no_grad():
         for parameter in made.parameters():
@@ -47,7 +48,7 @@ def test_a_text_learned_by_heart_is_written_to_its_end(
     assert drawn == TEXT[3:]  # and stops, 39 tokens before it must
 
 
-def test_greedy_is_the_likeliest_token_and_so_is_one_of_one(model: Llama) -> None:
+def test_greedy_is_the_likeliest_token_and_so_is_one_of_one(model: LanguageModel) -> None:
     start = [1, 2, 3]
     greedy = continuation(model, start, -1, Sampling(tokens=12, temperature=0))
     assert len(greedy) == 12
@@ -59,7 +60,7 @@ def test_greedy_is_the_likeliest_token_and_so_is_one_of_one(model: Llama) -> Non
     assert tokens[3:] == greedy
 
 
-def test_the_same_seed_draws_the_same_and_another_seed_does_not(model: Llama) -> None:
+def test_the_same_seed_draws_the_same_and_another_seed_does_not(model: LanguageModel) -> None:
     one, same, other = (
         continuation(model, [1], -1, Sampling(tokens=20, temperature=2.0, top_k=0, seed=seed))
         for seed in (1, 1, 2)
@@ -67,7 +68,7 @@ def test_the_same_seed_draws_the_same_and_another_seed_does_not(model: Llama) ->
     assert one == same != other
 
 
-def test_top_k_and_temperature_decide_how_often_a_token_is_drawn(model: Llama) -> None:
+def test_top_k_and_temperature_decide_how_often_a_token_is_drawn(model: LanguageModel) -> None:
     with torch.no_grad():
         logits = model(torch.tensor([[4, 5]]))[0, -1].double().numpy()
     best = np.argsort(-logits)[:3]
@@ -81,7 +82,7 @@ def test_top_k_and_temperature_decide_how_often_a_token_is_drawn(model: Llama) -
     assert np.abs(shares - chances).max() < 0.06  # four deviations of a share of one half
 
 
-def test_nothing_is_drawn_where_nothing_is_asked(model: Llama) -> None:
+def test_nothing_is_drawn_where_nothing_is_asked(model: LanguageModel) -> None:
     assert continuation(model, [1], -1, Sampling(tokens=0)) == []
 
 

@@ -14,9 +14,10 @@ from curate.errors import CurateError, ModelError, ShardError
 from tokenizer.dataset import TokenDataset
 from trainer.checkpoint import FILE as CHECKPOINT
 from trainer.data import IGNORED, Loader, Window
-from trainer.model import Llama, Shape, loss_sum, torch
+from trainer.model import LanguageModel, torch
 from trainer.optimizer import learning_rate
 from trainer.settings import TrainSettings
+from trainer.shape import Shape
 from trainer.train import Run, TrainProgress, train
 
 WriteShards = Callable[..., Path]
@@ -61,7 +62,7 @@ def contents(folder: Path) -> list[bytes]:
 
 def run_of(settings: TrainSettings, tokens: Path, output: Path) -> Run:
     shards = TokenDataset(tokens)
-    model = Llama(Shape.of(settings, shards.vocab_size))
+    model = LanguageModel(Shape.of(settings, shards.vocab_size))
     model.initialize(settings.seed)
     loader = Loader(shards, settings.context, settings.seed, masked=settings.document_mask)
     return Run(model, loader, settings, output)
@@ -217,7 +218,7 @@ def test_the_model_file_holds_the_trained_weights_and_their_number(
     assert sum(weight.size for weight in weights.values()) == summary.parameters
     checkpoint = load_file(tmp_path / "model" / CHECKPOINT)
     for name, weight in weights.items():
-        np.testing.assert_array_equal(weight, checkpoint[f"model.{name}"])
+        np.testing.assert_array_equal(weight, checkpoint[f"model.{name}"][: len(weight)])
 
 
 def test_micro_batches_add_up_to_the_batch(small_shards: Path, tmp_path: Path) -> None:
@@ -247,8 +248,8 @@ def test_the_loss_is_the_mean_over_all_targets_of_the_batch(
     run = run_of(replace(SMALL, batch=8, micro_batch=2), small_shards, tmp_path)
     assert batch.documents is not None
     with torch.no_grad():
-        logits = run.model(torch.from_numpy(batch.tokens), torch.from_numpy(batch.documents.copy()))
-        whole = loss_sum(logits, torch.from_numpy(batch.targets)).item()
+        parts = (batch.tokens, batch.targets, batch.documents.copy())
+        whole = run.model.loss_sum(*map(torch.from_numpy, parts)).item()
     assert run.gradients(batch) == pytest.approx(whole / (batch.targets != IGNORED).sum(), rel=1e-6)
 
 
