@@ -14,11 +14,9 @@ from rich.table import Table
 from curate.errors import InputError, RecipeError
 from curate.progress import printable, show
 from curate.store import write_atomic
-from curate.train_config import Training, set_name, shards_of, training_of
-from curate.train_session import Session
+from curate.train_config import set_name, shards_of, training_of
 from curate.training import extra
 from tokenizer.dataset import TokenDataset
-from trainer.data import open_loader
 
 TRAIN = (
     "Examples:  curate train data=out output=model preset=llama-30m steps=2000"
@@ -40,6 +38,10 @@ def train_command(
     resume: Annotated[
         str, typer.Option(help="auto: from the output's checkpoint; never: refuse if there is one.")
     ] = "auto",
+    allow_data_change: Annotated[
+        bool,
+        typer.Option("--allow-data-change", help="Go on with other tokens than the checkpoint's."),
+    ] = False,
 ) -> None:
     """Train a model on token shards, of one run or mixed from several.
 
@@ -55,20 +57,7 @@ def train_command(
         raise InputError(
             f"{asked.output}: has a checkpoint, and --resume is never; choose another output"
         )
-    _train(asked)
-
-
-def _train(asked: Training) -> None:
-    trainer = extra("trainer.train")
-    session = Session(asked, open_loader(asked.data, asked.settings))
-    with session.watcher:
-        session.begin(trainer.pick_device(asked.settings.device))
-        summary = trainer.train(asked.data, asked.output, asked.settings, session.progress)
-        session.watcher.end()
-    model, _ = extra("trainer.sample").load_model(asked.output)
-    session.evaluate(model, summary.steps)
-    if session.leads:
-        session.tell(summary)
+    extra("trainer.session").run(asked, allow_data_change=allow_data_change)
 
 
 def evaluate_command(  # noqa: PLR0913  # a command's options are its arguments

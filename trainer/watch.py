@@ -4,11 +4,11 @@ import re
 import statistics
 import time
 from collections import deque
-from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from trainer.model import LanguageModel, torch
 from trainer.shape import Shape
+from trainer.train import TrainProgress
 
 # TFLOP/s in bfloat16, dense, accumulated in float32: NVIDIA's datasheets and the white papers of
 # the architectures, which print twice as much for H100 and later ("with sparsity"). The words of a
@@ -27,13 +27,15 @@ PEAKS = {
     "L4": 121,
     "RTX 4090": 165,
 }
+_LESSER = {"MIG", "Laptop", "D"}  # slices of a device, and lesser ones of a greater's name
+LEAST_WAIT = 0.001  # a share of the step's time that is worth a word
 _RECENT = 20  # steps of which the speed is told
 
 
 def datasheet_peak(device: str) -> float | None:
     """FLOP/s that the vendor's datasheet gives a device of this name; None if it is not known."""
     words = set(re.findall(r"\w+", device))
-    if "MIG" in words:  # a slice of a device has a part of its peak
+    if words & _LESSER:
         return None
     for name, peak in PEAKS.items():
         if words.issuperset(name.split()):
@@ -79,30 +81,37 @@ class Meter:
     """Model FLOPs utilisation (MFU): what training needs by what all devices could do."""
 
     flops_per_token: float
-    peaks: Mapping[str, float]  # FLOP/s of one device, by where the number is from
+    peaks: dict[str, float]  # FLOP/s of one device, by where the number is from
     devices: int = 1
     _speeds: deque[float] = field(default_factory=lambda: deque(maxlen=_RECENT))
 
     @classmethod
     def of(cls, shape: Shape, device: torch.device, devices: int = 1) -> "Meter":
-        """One for a model on such devices; on a CPU there is no peak, and no MFU."""
-        peaks = {}
+        """One for a model on such devices; of a CPU no peak is known, so it has no MFU."""
+        known = None
         if device.type == "cuda":
             known = datasheet_peak(torch.cuda.get_device_name(device))
-            peaks = {"datasheet": known} if known else {}
-            peaks["measured"] = measured_peak(device)
+        peaks = {"datasheet": known} if known else {}
         return cls(shape.flops_per_token(multiplied(shape)), peaks, devices)
+
+    def measure(self, device: torch.device) -> None:
+        """Learn what a GPU does here; after training, whose memory and figures it would change."""
+        if device.type == "cuda":
+            self.peaks["measured"] = measured_peak(device)
 
     def utilisation(self, tokens_per_second: float) -> dict[str, float]:
         """MFU at this speed, by each peak."""
         needed = self.flops_per_token * tokens_per_second / self.devices
         return {name: needed / peak for name, peak in self.peaks.items()}
 
-    def line(self, loss: float, tokens_per_second: float) -> str:
-        """What there is to say after a step; the speed is that of the last ones."""
-        self._speeds.append(tokens_per_second)
+    def line(self, state: TrainProgress) -> str:
+        """What there is to say of a step; the speed is that of the last ones."""
+        self._speeds.append(state.tokens_per_second)
         speed = statistics.harmonic_mean(self._speeds)
-        parts = [f"loss {loss:.3f}", f"{speed:,.0f} tokens/s"]
-        for share in list(self.utilisation(speed).values())[:1]:
-            parts.append(f"MFU {100 * share:.1f} %")
+        parts = [f"loss {state.loss:.3f}", f"{speed:,.0f} tokens/s"]
+        parts += [f"MFU {100 * share:.1f} %" for share in self.utilisation(speed).values()]
+        if state.data_wait >= LEAST_WAIT:
+            parts.append(f"data wait {100 * state.data_wait:.1f} %")
+        if state.memory:
+            parts.append(f"{state.memory / 1e9:.1f} GB")
         return ", ".join(parts)

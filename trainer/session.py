@@ -15,14 +15,19 @@ from curate.report.charts import short
 from curate.report.collect import losses_of
 from curate.store import write_atomic
 from curate.train_config import TOKENIZER, Training
-from curate.training import extra
 from tokenizer import vocabulary
 from tokenizer.dataset import TokenDataset
-from trainer.data import Loader
+from trainer.board import Board
+from trainer.data import Loader, open_loader
+from trainer.evaluate import document_losses, record
+from trainer.model import LanguageModel
 from trainer.plot import loss_plot
+from trainer.sample import load_model
 from trainer.shape import Shape
+from trainer.train import METRICS, TrainProgress, TrainSummary, pick_device, train
+from trainer.watch import Meter, multiplied
 
-SETTINGS, METRICS, PLOT, SUMMARY = "train.yaml", "metrics.jsonl", "loss.svg", "summary.json"
+SETTINGS, PLOT, SUMMARY = "train.yaml", "loss.svg", "summary.json"
 FILES = {
     "model.safetensors": "the weights; the folder opens in transformers",
     SETTINGS: "all settings, for curate train",
@@ -33,22 +38,36 @@ FILES = {
 }
 
 
-def leads() -> bool:
-    """Whether this process is the only one, or the first of those that torchrun started."""
-    return os.environ.get("RANK", "0") == "0"
+def run(asked: Training, *, allow_data_change: bool) -> None:
+    """Train, and show it; of the processes that torchrun starts the first alone speaks."""
+    session = Session(asked)
+    leads = os.environ.get("RANK", "0") == "0"
+    watcher = Watcher(console(stderr=True) if leads else Console(quiet=True))
+    with watcher:
+        session.begin(watcher)
+        summary = train(
+            asked.data,
+            asked.output,
+            asked.settings,
+            session.progress,
+            session.evaluate,
+            allow_data_change=allow_data_change,
+        )
+        watcher.end()
+    if leads:
+        session.tell(summary)
 
 
 @dataclass
 class Session:
-    """A training that is watched; of several processes one alone speaks and writes."""
+    """A training that is watched."""
 
     asked: Training
-    loader: Loader
-    leads: bool = field(default_factory=leads)
     sets: dict[str, TokenDataset] = field(init=False)
     tokenizer: vocabulary.Vocabulary | None = field(init=False)
-    watcher: Watcher = field(init=False)
-    _meter: Any = None
+    _watcher: Watcher = field(init=False)
+    _meter: Meter = field(init=False)
+    _board: Board | None = None
     _done: int = 0
     _scores: list[dict[str, Any]] = field(default_factory=list)
 
@@ -62,67 +81,77 @@ class Session:
                     f"than those in {trained.folder}; write shards with that one"
                 )
         self.tokenizer = _tokenizer(self.asked, trained)
-        self.watcher = Watcher(console(stderr=True) if self.leads else Console(quiet=True))
+        self._device = pick_device(self.asked.settings.device)
 
-    def begin(self, device: Any) -> None:
+    def begin(self, watcher: Watcher) -> None:
         """Say what is planned."""
-        settings = self.asked.settings
-        shape = Shape.of(settings, self.loader.vocab_size)
-        watch = extra("trainer.watch")
-        self.watcher.begin("training", settings.steps, "steps")
-        if not self.leads:
-            return
-        self._meter = watch.Meter.of(shape, device, int(os.environ.get("WORLD_SIZE", "1")))
+        settings, self._watcher = self.asked.settings, watcher
+        loader: Loader = open_loader(self.asked.data, settings)
+        shape = Shape.of(settings, loader.vocab_size)
+        self._meter = Meter.of(shape, self._device, int(os.environ.get("WORLD_SIZE", "1")))
         tokens = settings.steps * settings.batch * settings.context
-        self.watcher.note(
-            f"{settings.preset} ({settings.family}): {short(watch.multiplied(shape))} weights that "
-            f"multiply; {tokens:,} tokens in {settings.steps:,} steps of "
+        watcher.note(
+            f"{settings.preset} ({settings.family}): {short(multiplied(shape))} weights in "
+            f"products; {tokens:,} tokens in {settings.steps:,} steps of "
             f"{settings.batch} x {settings.context:,}"
         )
-        for name, epochs in self.loader.epochs(settings.steps * settings.batch).items():
-            self.watcher.note(f"  {printable(name)}: {epochs:.2f} epochs planned")
+        for name, epochs in loader.epochs(settings.steps * settings.batch).items():
+            watcher.note(f"  {printable(name)}: {epochs:.2f} epochs planned")
         if self.tokenizer is None:
-            self.watcher.note(
-                "no tokenizer lies beside the tokens: the model will not know text; name one with "
-                "tokenizer=..."
+            watcher.note(
+                "  no tokenizer lies beside the tokens, so the model will not know text; name one "
+                "with tokenizer=..."
             )
+        watcher.begin("training", settings.steps, "steps")
 
-    def progress(self, state: Any) -> None:
-        """A step was made."""
-        if self._meter:
-            if not self._done:
-                self._settle()
-            self.watcher.say(self._meter.line(state.loss, state.tokens_per_second))
-        self.watcher.advance({"steps": state.step - self._done})
+    def progress(self, state: TrainProgress) -> None:
+        """A step was made; told by the first process alone."""
+        if not self._done:
+            self._settle()
+            self._board = Board(self.asked.output, state.step)
+        for said in (state.note, state.skipped and f"no weight changed: {state.skipped}"):
+            if said:
+                self._watcher.note(f"step {state.step}: {said}")
+        if self._board:
+            self._board.step(state)
+        self._watcher.say(self._meter.line(state))
+        self._watcher.advance({"steps": state.step - self._done})
         self._done = state.step
 
     def _settle(self) -> None:
-        """Write what the model is made by, now that its folder is known to be its own."""
+        """Write what the model is made by, once its folder is known to be its own."""
         write_atomic(self.asked.output / SETTINGS, self.asked.as_yaml().encode())
         if self.tokenizer:
             tokenizing.save(self.tokenizer, self.asked.output)
 
-    def evaluate(self, model: Any, step: int) -> None:
-        """Score the model on all held-out sets; the trainer calls it in every process."""
-        evaluate = extra("trainer.evaluate")
-        found = {name: evaluate.document_losses(model, one) for name, one in self.sets.items()}
-        if self.leads and found:
-            self._scores = evaluate.record(self.asked.output, step, found)
+    def evaluate(self, model: LanguageModel, step: int) -> None:
+        """Score the model on all held-out sets; called in the first process alone."""
+        if self.sets:
+            found = {name: document_losses(model, one) for name, one in self.sets.items()}
+            self._scores = record(self.asked.output, step, found)
+        if self._board:
+            self._board.scores(self._scores)
 
-    def tell(self, summary: Any) -> None:
+    def tell(self, summary: TrainSummary) -> None:
         """What came of it: figures, files, and what to type next."""
         output = self.asked.output
+        if not self._done:  # all steps were made before
+            self._settle()
+            self.evaluate(load_model(output)[0].to(self._device), summary.steps)
+        if self._board:
+            self._board.close()
         losses = losses_of(output / METRICS)
         write_atomic(output / PLOT, loss_plot(losses, "Training loss").encode())
+        self._meter.measure(self._device)
         mfu = self._meter.utilisation(summary.tokens_per_second)
-        told = dataclasses.asdict(summary) | {"mfu": mfu, "peaks": dict(self._meter.peaks)}
+        told = dataclasses.asdict(summary) | {"mfu": mfu, "peaks": self._meter.peaks}
         write_atomic(output / SUMMARY, pretty(told))
         rows = [
             f"\nTrained {summary.steps:,} steps, {summary.tokens:,} tokens on {summary.device}: "
             f"loss {summary.first_loss:.3f} -> {summary.last_loss:.3f}",
             self._speed(summary.tokens_per_second, mfu),
-            *self._seen(summary.steps),
-            *map(_score, self._scores),
+            *(f"  {name}: {seen:.2f} epochs" for name, seen in summary.epochs.items()),
+            *(_score(row) for row in self._scores if "macro_source" in row),
             f"\nIn {output}:",
             *(f"  {name:18} {what}" for name, what in FILES.items() if (output / name).exists()),
             f"\nNext:  {self._next()}",
@@ -139,10 +168,6 @@ class Session:
             parts.append(f"MFU {100 * share:.1f} % of {peak:,.0f} TFLOP/s ({name})")
         return ", ".join(parts)
 
-    def _seen(self, steps: int) -> list[str]:
-        epochs = self.loader.epochs(steps * self.asked.settings.batch)
-        return [f"  {name}: {seen:.2f} epochs" for name, seen in epochs.items()]
-
     def _next(self) -> str:
         output = self.asked.output
         if (output / "tokenizer.json").exists():
@@ -151,10 +176,11 @@ class Session:
 
 
 def _score(row: dict[str, Any]) -> str:
-    """A row of `evaluations.jsonl` in words; those of single sources are for the file."""
-    group = f" {row['language'] or '(no language)'}" if "language" in row else ""
-    bits, nats = (f"{row[name] or float('nan'):.4f}" for name in ("bits_per_byte", "loss"))
-    return f"  {row['set']}{group}: {bits} bits per byte, loss {nats}"
+    """The first row of a set in `evaluations.jsonl`, in words."""
+    bits, nats = (row[name] for name in ("bits_per_byte", "loss"))
+    if bits is None or nats is None:
+        return f"  {row['set']}: nothing to predict"
+    return f"  {row['set']}: {bits:.4f} bits per byte, loss {nats:.4f}"
 
 
 def _tokenizer(asked: Training, trained: TokenDataset) -> vocabulary.Vocabulary | None:
