@@ -411,6 +411,8 @@ def typed(kind: Any, value: Any, where: str) -> Any:
         problem = error.errors()[0]["msg"]
         powers = isinstance(value, str) and re.fullmatch(r"-?(\d+)e(-?\d+)", value)
         hint = f"; with a point it is a number: {powers[1]}.0e{int(powers[2]):+}" if powers else ""
+        if kind is str and isinstance(value, bool | int | float):
+            hint = "; put it in quotes"
         raise RecipeError(f"{where}: {problem}, not {value!r}{hint}") from error
 
 

@@ -87,15 +87,17 @@ def _override(document: dict[str, Any], word: str) -> None:
         raise InputError(f"{word}: write it as key=value, such as steps=1000")
     parts = key.split(".")
     _check_key(parts, word)
-    value = strict_yaml(text, word)
+    value = text if _is_text(parts, text) else strict_yaml(text, word)
     if key in _HINTS:
         value = typed(_HINTS[key], _as_number(value, _HINTS[key]), word)
     place = document
-    for number, part in enumerate(parts[:-1], 1):
-        place = place.setdefault(part, {})
-        if not isinstance(place, dict):
-            above = ".".join(parts[:number])
-            raise InputError(f"{word}: {above} is {place!r}, which has no parts")
+    for depth, part in enumerate(parts[:-1]):
+        inner = place.setdefault(part, {})
+        if depth == 1 and isinstance(inner, str):  # a source of which the tokens alone were said
+            inner = place[part] = {"tokens": inner}
+        if not isinstance(inner, dict):
+            raise InputError(f"{word}: {part} is {inner!r}, which has no parts")
+        place = inner
     place[parts[-1]] = value
 
 
@@ -107,6 +109,13 @@ def _check_key(parts: list[str], word: str) -> None:
         raise InputError(f"{word}: {first} has no parts; write {first}=...")
     if first == "data" and rest[1:]:
         known({".".join(rest[1:]): None}, _SOURCE, f"{word}: {first}.{rest[0]}")
+
+
+def _is_text(parts: list[str], text: str) -> bool:
+    """Whether a value is taken as it is: a folder called 2024, or `compiled=yes`, is text."""
+    if parts[0] in ("data", "evaluate"):
+        return parts[2:] in ([], ["tokens"]) and not text.startswith("{")
+    return _HINTS.get(parts[0]) is str
 
 
 def _as_number(value: Any, kind: Any) -> Any:

@@ -51,7 +51,7 @@ def run_folder(tmp_path: Path) -> Path:
     """The output of a run, as far as training reads it: a byte tokenizer and tokens by it."""
     words = Vocabulary(
         tokens=BYTES,
-        merges=np.empty((0, 2), np.int32),
+        merges=np.empty((0, 3), np.int32),
         pattern="gpt2",
         special_tokens={"<|endoftext|>": 256},
     )
@@ -85,9 +85,12 @@ def test_a_file_says_what_words_may_say_and_words_win(
         "output: model\nsteps: 10\nlearning_rate: 0.001\n"
     )
     words = ["data.web.share=.7", "data.wiki.max_epochs=4", "steps=20", "learning_rate=3e-4"]
+    words += ["compiled=no", "prompt=12"]
     asked = training_of([str(file), *words, f"evaluate.held={web}", "tied=false"])
     assert asked.data == {"web": Source(str(web), 0.7), "wiki": Source(str(wiki), 0.0, 4.0)}
-    assert asked.settings == TrainSettings(steps=20, learning_rate=3e-4, tied=False)
+    assert asked.settings == TrainSettings(
+        steps=20, learning_rate=3e-4, tied=False, compiled="no", prompt="12"
+    )
     assert asked.output == Path("model") and asked.evaluate == {"held": web}
 
 
@@ -122,12 +125,12 @@ def test_the_resolved_settings_are_a_file_that_asks_for_the_same(
         (["data=TOKEN", "output=o"], "data: no token shards in TOKEN; did you mean TOKENS?"),
         (["data=none/there", "output=o"], "no token shards in none/there; name a folder of them"),
         (["data={}", "output=o"], "curate train: data: empty; name at least one"),
-        (["data=3", "output=o"], "curate train: data: expected `key: value` lines, not 3"),
         (["data=TOKENS", "evaluate.held=no", "output=o"], "evaluate.held: no token shards in no"),
         (["data=TOKENS", "output=o", "micro_batch=3"], "micro_batch: 3 does not divide 8"),
         (["data=TOKENS", "output=o", "preset=llama-30"], "no 'llama-30'; did you mean llama-30m?"),
         (["data=TOKENS", "output=o", "optimizer=sgd"], "optimizer: 'sgd'; write adamw, muon or"),
-        (["data=TOKENS", "output=[3"], "output=[3: line 1: "),
+        (["steps=[3"], "steps=[3: line 1: "),
+        (["data=3", "output=o"], "data: no token shards in 3"),
         (["missing.yaml"], "missing.yaml: no such settings; name a YAML file"),
     ],
     ids=lambda value: " ".join(value) if isinstance(value, list) else "",
@@ -152,6 +155,7 @@ def test_a_wrong_word_is_answered_with_its_place(
         ("stepz: 3", "train.yaml: no setting 'stepz'; did you mean steps?"),
         ("learning_rate: 3e-4", "train.yaml: learning_rate: Input should be a valid number, not"),
         ("learning_rate: 3e-4", "with a point it is a number: 3.0e-4"),
+        ("compiled: yes", "compiled: Input should be a valid string, not True; put it in quotes"),
         ("- steps", "train.yaml: expected `key: value` lines"),
         ("steps: 3\nsteps: 4", "train.yaml: line 2: 'steps' is given twice"),
     ],
