@@ -63,12 +63,17 @@ def _whole(model: Path) -> bool:
 
 
 def sample(model: Path, prompt: str, **how: Any) -> str:
-    """What the model of a run writes after the prompt."""
+    """The prompt, and what the model of a run writes after it."""
+    return prompt + samples(model, prompt, **how)[0]
+
+
+def samples(model: Path, prompt: str, device: str = "auto", **how: Any) -> list[str]:
+    """What a model writes after the prompt, `count` times."""
     if not (model / CONFIG).exists() and (model / "model" / CONFIG).exists():
         raise ModelError(f"{model}: is a run, not a model; did you mean {model / 'model'}?")
     module = extra("trainer.sample")
-    text: str = module.sample(model, prompt, module.Sampling(**how))
-    return text
+    texts: list[str] = module.Writer.of(model, device).written(prompt, module.Sampling(**how))
+    return texts
 
 
 def extra(module: str) -> Any:
