@@ -69,11 +69,16 @@ def sample(model: Path, prompt: str, **how: Any) -> str:
 
 def samples(model: Path, prompt: str, device: str = "auto", **how: Any) -> list[str]:
     """What a model writes after the prompt, `count` times."""
-    if not (model / CONFIG).exists() and (model / "model" / CONFIG).exists():
-        raise ModelError(f"{model}: is a run, not a model; did you mean {model / 'model'}?")
+    refuse_run(model)
     module = extra("trainer.sample")
     texts: list[str] = module.Writer.of(model, device).written(prompt, module.Sampling(**how))
     return texts
+
+
+def refuse_run(model: Path) -> None:
+    """Refuse the output of a run in place of the model in it."""
+    if not (model / CONFIG).exists() and (model / "model" / CONFIG).exists():
+        raise ModelError(f"{model}: is a run, not a model; did you mean {model / 'model'}?")
 
 
 def extra(module: str) -> Any:

@@ -28,6 +28,8 @@ _WITH_INPUT = (
     "### Instruction:\n{instruction}\n\n### Input:\n{input}\n\n### Response:"
 )
 
+TOLD = 5  # lines that are named, of those of one fate
+
 
 def prompt_of(instruction: str, given: str = "") -> str:
     """What a tuned model is asked; `given` is what the instruction is about, if anything."""
@@ -54,6 +56,17 @@ class Fates:
     def drop(self, reason: str, line: int) -> None:
         """Note a record that is not used."""
         self.dropped.setdefault(reason, []).append(line)
+
+    def told(self) -> list[str]:
+        """What is not used as it is, and where it stands."""
+        said = [f"dropped, {reason}: {_listed(lines)}" for reason, lines in self.dropped.items()]
+        return said + [f"answer cut to the context: {_listed(self.cut)}"] * bool(self.cut)
+
+
+def _listed(lines: Sequence[int]) -> str:
+    """How many, and where the first of them are."""
+    few = ", ".join(map(str, lines[:TOLD])) + ", ..." * (len(lines) > TOLD)
+    return f"{len(lines):,} (line{'s' * (len(lines) > 1)} {few})"
 
 
 def read(path: Path, fates: Fates) -> list[Record]:
@@ -90,24 +103,29 @@ def _lines(content: bytes) -> Iterator[tuple[int, Any]]:
 
 def _elements(path: Path, content: bytes) -> Iterator[tuple[int, Any]]:
     """The elements of an array, and the lines on which they begin."""
-    decoder, line, counted = json.JSONDecoder(), 1, 0
+    decoder, line, counted, separator = json.JSONDecoder(), 1, 0, ","
     try:
         text = content.decode()
-        at, separator = text.index("[") + 1, ","
+        at = _past_space(text, text.index("[") + 1)
+        if text[at : at + 1] == "]":
+            at, separator = at + 1, "]"
         while separator == ",":
-            at += len(text[at:]) - len(text[at:].lstrip()) if text[at : at + 1].isspace() else 0
+            at = _past_space(text, at)
             line, counted = line + text.count("\n", counted, at), at
-            if text[at : at + 1] == "]" and separator == ",":
-                return
             value, at = decoder.raw_decode(text, at)
             yield line, value
-            while text[at : at + 1].isspace():
-                at += 1
+            at = _past_space(text, at)
             separator, at = text[at : at + 1], at + 1
-        if separator != "]":
-            raise InputError(f"{path}: line {line}: what begins here is not followed by , or ]")
     except (ValueError, RecursionError) as error:
-        raise InputError(f"{path}: line {line}: not JSON ({error})") from error
+        raise InputError(f"{path}: record on line {line}: not JSON ({error})") from error
+    if separator != "]" or text[at:].strip():
+        raise InputError(f"{path}: record on line {line}: not followed by a comma or the end")
+
+
+def _past_space(text: str, at: int) -> int:
+    while text[at : at + 1].isspace():
+        at += 1
+    return at
 
 
 def _record(line: int, value: Any) -> Record | str:
@@ -117,25 +135,21 @@ def _record(line: int, value: Any) -> Record | str:
     if not isinstance(value, dict):
         return "not an object"
     plain = "prompt" in value or "completion" in value
-    asked, given, answer = (
-        (value.get("prompt"), None, value.get("completion"))
-        if plain
-        else (value.get("instruction"), value.get("input"), value.get("output"))
-    )
+    names = ("prompt", "", "completion") if plain else ("instruction", "input", "output")
+    found = (value.get(name) for name in names)
+    asked, given, answer = ("" if text is None else text for text in found)
     if reason := _lack(asked, given, answer):
         return reason
-    prompt = asked if plain else prompt_of(asked, given or "")
-    return Record(line, prompt, answer)
+    return Record(line, asked if plain else prompt_of(asked, given), answer)
 
 
 def _lack(asked: Any, given: Any, answer: Any) -> str:
     """Why a record cannot be used; empty if it can."""
-    texts = [text for text in (asked, given, answer) if text is not None]
-    if not all(isinstance(text, str) and _has_bytes(text) for text in texts):
+    if not all(isinstance(text, str) and _has_bytes(text) for text in (asked, given, answer)):
         return "not text"
-    if not (asked or "").strip():
+    if not asked.strip():
         return "no instruction"
-    return "" if (answer or "").strip() else "no output"
+    return "" if answer.strip() else "no output"
 
 
 def _has_bytes(text: str) -> bool:
@@ -160,7 +174,8 @@ def examples_of(
 ) -> list[Example]:
     """Records as tokens; an answer is cut to the context, and a prompt that fills it is dropped."""
     examples = []
-    prompts, answers = (_encoded(encoder, [one[part] for one in records]) for part in (1, 2))
+    prompts = _encoded(encoder, [record.prompt for record in records])
+    answers = _encoded(encoder, [record.answer for record in records])
     for record, prompt, answer in zip(records, prompts, answers, strict=True):
         tokens = np.concatenate((prompt, answer, [end]))
         if len(prompt) > context:

@@ -60,7 +60,7 @@ class Adapted(nn.Module):
 
     def forward(self, states: Tensor) -> Tensor:
         added: Tensor = self.lora_B(self.lora_A(states)) * self.scale
-        return added + self.base_layer(states)
+        return added.add(self.base_layer(states))
 
 
 def adapt(model: LanguageModel, lora: Lora, seed: int) -> None:

@@ -50,9 +50,6 @@ class Writer:
         place = pick_device(device)
         model, config = load_model(folder)
         encoder = Encoder(vocabulary.load(folder))
-        # A vocabulary may be padded, which is why the model may know more.
-        if encoder.vocabulary.size > model.shape.vocab_size:
-            raise ModelError(f"{folder}: its tokenizer has ids that its model does not know")
         return cls(model.to(place), encoder, ends_of(config))
 
     def written(self, prompt: str, how: Sampling) -> list[str]:
@@ -69,7 +66,16 @@ class Writer:
             raise CurateError(
                 "prompt: empty; write at least one character for the model to go on from"
             )
+        self.check(ids)
         return ids
+
+    def check(self, ids: Sequence[int]) -> None:
+        """Refuse ids that the model does not know."""
+        if max(ids) >= self.model.shape.vocab_size:
+            raise ModelError(
+                f"token {max(ids)} of the tokenizer is not among the {self.model.shape.vocab_size} "
+                "that the model knows; put the tokenizer that it was trained with into its folder"
+            )
 
 
 def load_model(folder: Path) -> tuple[LanguageModel, dict[str, Any]]:
@@ -89,7 +95,7 @@ def _weights(folder: Path) -> dict[str, Tensor]:
     """All weights of a folder, from one file or from several."""
     if (folder / MODEL).exists() or not (folder / INDEX).exists():
         return dict(load_file(folder / MODEL))
-    weights = {}
+    weights: dict[str, Tensor] = {}
     for name in sorted(set(json.loads((folder / INDEX).read_bytes())["weight_map"].values())):
         if Path(name).name != name:
             raise ModelError(f"{folder / INDEX}: {name!r} is not a file of this folder")

@@ -9,11 +9,12 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import closing, contextmanager
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
+from typing import Protocol
 
 from curate.errors import CurateError
 from curate.store import disk_errors, write_atomic
 from trainer.checkpoint import Progress, State, identity, resume, write_checkpoint, write_tensors
-from trainer.data import Loader, Window, open_loader
+from trainer.data import Window, open_loader
 from trainer.distributed import (
     Ranks,
     adding,
@@ -25,7 +26,7 @@ from trainer.distributed import (
     whole,
 )
 from trainer.feed import Batch, Late, batches
-from trainer.hugging_face import config_of, weights_of
+from trainer.hugging_face import Weights, config_of, weights_of
 from trainer.model import LanguageModel, Tensor, torch
 from trainer.optimizer import learning_rate, optimizers_of
 from trainer.settings import Source, TrainSettings
@@ -75,6 +76,18 @@ class TrainSummary:
 Evaluate = Callable[[LanguageModel, int], None]
 
 
+class Samples(Protocol):
+    """What a training reads: any step's rows, asked for by number; see trainer/data.py."""
+
+    digest: str  # of all that decides them
+
+    def rows(self, first: int, count: int) -> Window:
+        """The samples first, first + 1, ... of the whole training."""
+
+    def epochs(self, samples: int) -> dict[str, float]:
+        """How often each source has been seen after so many."""
+
+
 def train(  # noqa: PLR0913  # the two last are what `curate train` may ask for besides
     data: Path | Mapping[str, Source],
     output: Path,
@@ -92,6 +105,34 @@ def train(  # noqa: PLR0913  # the two last are what `curate train` may ask for 
     processes train one model, and the first of them writes and tells.
     """
     loader = open_loader(data, settings)
+    summary, weights = train_on(
+        loader,
+        lambda: _initial(settings, loader.vocab_size),
+        output,
+        settings,
+        progress,
+        evaluate,
+        allow_data_change=allow_data_change,
+    )
+    if weights is not None:
+        write_model(output, Shape.of(settings, loader.vocab_size), weights, loader.end_of_text)
+    return summary
+
+
+def train_on(  # noqa: PLR0913  # as above
+    loader: Samples,
+    make: Callable[[], LanguageModel],
+    output: Path,
+    settings: TrainSettings,
+    progress: Callable[[TrainProgress], None],
+    evaluate: Evaluate | None = None,
+    *,
+    allow_data_change: bool = False,
+) -> tuple[TrainSummary, Weights | None]:
+    """Train any model on any samples; in the first process also its weights, which it writes not.
+
+    `make` is called with the random numbers of the settings' seed.
+    """
     device = pick_device(settings.device)
     torch.set_num_threads(settings.threads)
     with (
@@ -103,17 +144,24 @@ def train(  # noqa: PLR0913  # the two last are what `curate train` may ask for 
             _prepare(output)
         ranks.wait()
         torch.manual_seed(settings.seed)
-        model = model_of(settings, loader.vocab_size)
-        model.initialize(settings.seed)
-        run = Run(model.to(device), loader, settings, output, ranks)
+        run = Run(make().to(device), loader, settings, output, ranks)
         run.resume(allow_data_change=allow_data_change)
         summary = run.finish(progress, evaluate)
-        weights = gathered(model, ranks)
-    if ranks.is_first:
-        config = config_of(model.shape, loader.end_of_text)
-        write_atomic(output / CONFIG, (json.dumps(config, indent=2) + "\n").encode())
-        write_tensors(output / MODEL, weights_of(weights, model.shape), {"format": "pt"})
-    return summary
+        weights = gathered(run.model, ranks)
+    return summary, weights if ranks.is_first else None
+
+
+def _initial(settings: TrainSettings, vocab_size: int) -> LanguageModel:
+    model = model_of(settings, vocab_size)
+    model.initialize(settings.seed)
+    return model
+
+
+def write_model(folder: Path, shape: Shape, weights: Weights, end_of_text: int) -> None:
+    """Write a model folder that `transformers` opens, but for its tokenizer."""
+    config = config_of(shape, end_of_text)
+    write_atomic(folder / CONFIG, (json.dumps(config, indent=2) + "\n").encode())
+    write_tensors(folder / MODEL, weights_of(weights, shape), {"format": "pt"})
 
 
 def _prepare(output: Path) -> None:
@@ -174,7 +222,7 @@ class Run:
     """A training between its steps."""
 
     model: LanguageModel
-    loader: Loader
+    loader: Samples
     settings: TrainSettings
     output: Path
     ranks: Ranks = field(default_factory=Ranks)
