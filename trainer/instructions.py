@@ -247,8 +247,7 @@ class Deal:
             end = start + len(ids) - 1
             tokens[row, start:end] = ids[:-1]
             targets[row, start + asked - 1 : end] = ids[asked:]
-            documents[row, start:] += 1  # what fills the row up is seen by nothing that counts
-            documents[row, end:] += 1
+            documents[row, end:] += 1  # what fills the row up is a document, too
         return Window(tokens, targets, documents)
 
     def _example(self, sample: int) -> Example:
