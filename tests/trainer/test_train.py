@@ -12,8 +12,8 @@ from safetensors.numpy import load_file
 
 from curate.errors import CurateError, ModelError, ShardError
 from tokenizer.dataset import TokenDataset
-from trainer.checkpoint import FILE as CHECKPOINT
 from trainer.data import IGNORED, Loader, Window
+from trainer.feed import Batch, on_device, on_host
 from trainer.model import LanguageModel, torch
 from trainer.optimizer import learning_rate
 from trainer.settings import TrainSettings
@@ -32,7 +32,8 @@ SMALL = TrainSettings(
     checkpoint_every=5,
     device="cpu",
 )
-MODEL_FILES = ("config.json", "model.safetensors", "checkpoint.safetensors")
+CHECKPOINT = "checkpoint-00000012.safetensors"
+MODEL_FILES = ("config.json", "model.safetensors", CHECKPOINT)
 
 
 class CutError(Exception):
@@ -60,6 +61,11 @@ def contents(folder: Path) -> list[bytes]:
     return [(folder / name).read_bytes() for name in MODEL_FILES]
 
 
+def on_cpu(window: Window) -> Batch:
+    device = torch.device("cpu")
+    return on_device(on_host(window, device), device)
+
+
 def run_of(settings: TrainSettings, tokens: Path, output: Path) -> Run:
     shards = TokenDataset(tokens)
     model = LanguageModel(Shape.of(settings, shards.vocab_size))
@@ -84,7 +90,7 @@ def test_one_batch_is_learned_by_heart(write_shards: WriteShards, tmp_path: Path
     summary = train(folder, tmp_path / "model", settings, silent)
     assert summary.first_loss == pytest.approx(math.log(50), abs=0.2)
     assert summary.last_loss < 0.05
-    assert summary.epochs == 120
+    assert summary.epochs == {str(folder): 120.0}
 
 
 @pytest.mark.parametrize("step", [1, 5, 7, 12])
@@ -137,7 +143,7 @@ def test_a_torn_line_of_metrics_is_made_again(small_shards: Path, tmp_path: Path
 def test_what_a_killed_writer_left_is_removed(small_shards: Path, tmp_path: Path) -> None:
     with pytest.raises(CutError):
         train(small_shards, tmp_path / "model", SMALL, cut_after(8))
-    (tmp_path / "model" / ".checkpoint.safetensors.4711.tmp").write_bytes(b"half")
+    (tmp_path / "model" / ".checkpoint-00000010.safetensors.4711.tmp").write_bytes(b"half")
     train(small_shards, tmp_path / "model", SMALL, silent)
     names = {path.name for path in (tmp_path / "model").iterdir()}
     assert names == {*MODEL_FILES, "metrics.jsonl"}
@@ -232,7 +238,7 @@ def test_micro_batches_add_up_to_the_batch(small_shards: Path, tmp_path: Path) -
         for micro_batch in (0, 4, 1):
             settings = replace(SMALL, batch=8, micro_batch=micro_batch)
             run = run_of(settings, small_shards, tmp_path)
-            loss = run.gradients(Window(batch.tokens, targets_of, batch.documents))
+            loss = run.gradients(on_cpu(batch._replace(targets=targets_of))).item()
             found.append((loss, [p.grad for p in run.model.parameters() if p.grad is not None]))
         whole_loss, whole = found[0]
         for loss, gradients in found[1:]:
@@ -250,7 +256,9 @@ def test_the_loss_is_the_mean_over_all_targets_of_the_batch(
     with torch.no_grad():
         parts = (batch.tokens, batch.targets, batch.documents.copy())
         whole = run.model.loss_sum(*map(torch.from_numpy, parts)).item()
-    assert run.gradients(batch) == pytest.approx(whole / (batch.targets != IGNORED).sum(), rel=1e-6)
+    assert run.gradients(on_cpu(batch)).item() == pytest.approx(
+        whole / (batch.targets != IGNORED).sum(), rel=1e-6
+    )
 
 
 def test_another_seed_is_another_model(small_shards: Path, tmp_path: Path) -> None:
