@@ -152,11 +152,8 @@ def is_shared_out(model: torch.nn.Module) -> bool:
 
 def gathered(model: LanguageModel, ranks: Ranks) -> dict[str, Tensor]:
     """The whole weights by name, for the first process; each of them must ask."""
-    weights = model.state_dict()
-    if not is_shared_out(model):
-        return weights
     found = {}
-    for name, tensor in weights.items():
+    for name, tensor in model.state_dict().items():
         full = whole(tensor.detach())
         if ranks.is_first:
             found[name] = full.cpu()

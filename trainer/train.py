@@ -1,6 +1,5 @@
 """Training, from token shards to a model folder; the same weights however often it is cut off."""
 
-import json
 import math
 import time
 from collections.abc import Callable, Mapping
@@ -8,14 +7,16 @@ from contextlib import closing, nullcontext
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from curate.store import disk_errors, write_atomic
-from trainer.checkpoint import Progress, State, identity, resume, write_checkpoint, write_tensors
+from curate.store import disk_errors
+from trainer.checkpoint import Progress, State, identity, resume, write_checkpoint
 from trainer.data import Loader, Window, open_loader
 from trainer.device import gpus, peak_memory, sums_in_order
 from trainer.device import pick_device as pick_device  # others import it from here
 from trainer.distributed import Ranks, adding, gathered, is_shared_out, join, spread, whole
 from trainer.feed import Batch, Late, batches
-from trainer.hugging_face import config_of, weights_of
+from trainer.hugging_face import CONFIG as CONFIG  # others import both from here
+from trainer.hugging_face import MODEL as MODEL
+from trainer.hugging_face import write_model
 from trainer.log import Begun, Log, cut
 from trainer.log import TrainProgress as TrainProgress  # likewise
 from trainer.model import LanguageModel, Tensor, torch
@@ -26,8 +27,6 @@ from trainer.spikes import Spikes
 from trainer.stopping import Stop, listening
 
 METRICS = "metrics.jsonl"
-MODEL = "model.safetensors"
-CONFIG = "config.json"
 
 
 @dataclass(frozen=True)
@@ -61,10 +60,10 @@ def train(  # noqa: PLR0913  # the two last are what `curate train` may ask for 
 ) -> TrainSummary:
     """Train a model on token shards, or a mixture, from where `output` stands; leave it there.
 
-    Writes config.json and model.safetensors, which `transformers` loads too, metrics.jsonl, and
-    checkpoints. Times are in metrics.jsonl only. `evaluate` is called with the model and the
-    number of steps made, every `evaluate_every` steps and at the end. Started by torchrun, all
-    processes train one model, and the first of them writes and tells.
+    Writes a model that `transformers` loads too, metrics.jsonl, and checkpoints. Times are in
+    metrics.jsonl only. `evaluate` is called with the model and the number of steps made, every
+    `evaluate_every` steps and at the end; where a run was cut off, again for the same step.
+    Started by torchrun, all processes train one model, and the first of them writes and tells.
     """
     loader = open_loader(data, settings)
     device = pick_device(settings.device)
@@ -83,11 +82,10 @@ def train(  # noqa: PLR0913  # the two last are what `curate train` may ask for 
         run = Run(model.to(device), loader, settings, output, ranks)
         run.resume(allow_data_change=allow_data_change)
         summary = run.finish(progress, evaluate)
-        weights = gathered(model, ranks)
-    if ranks.is_first:
-        config = config_of(model.shape, loader.end_of_text)
-        write_atomic(output / CONFIG, (json.dumps(config, indent=2) + "\n").encode())
-        write_tensors(output / MODEL, weights_of(weights, model.shape), {"format": "pt"})
+        trained = run.whole_model()
+    if trained:
+        write_model(output, trained, loader.end_of_text)
+    ranks.wait()
     return summary
 
 
@@ -101,7 +99,12 @@ def _prepare(output: Path) -> None:
 
 def model_of(settings: TrainSettings, vocab_size: int) -> LanguageModel:
     """The untrained model that settings ask for."""
-    return LanguageModel(Shape.of(settings, vocab_size))
+    return LanguageModel(
+        Shape.of(settings, vocab_size),
+        settings.attention,
+        recompute=settings.recompute,
+        loss_chunk=settings.loss_chunk,
+    )
 
 
 @dataclass
@@ -216,14 +219,21 @@ class Run:
         if evaluates or saves:
             log.pause()
 
+    def whole_model(self) -> LanguageModel | None:
+        """The model in the first process; a copy where the weights are shared out."""
+        if not is_shared_out(self.model):
+            return self.model if self.ranks.is_first else None
+        weights = gathered(self.model, self.ranks)
+        if not self.ranks.is_first:
+            return None
+        copy = model_of(self.settings, self.model.shape.vocab_size).to(self.device)
+        copy.load_state_dict(weights)
+        return copy
+
     def _evaluate(self, evaluate: Evaluate) -> None:
         """Call it in the first process, with a whole model, and leave no trace."""
-        model = self.model
-        weights = gathered(model, self.ranks)
-        if self.ranks.is_first:
-            if is_shared_out(model):
-                model = model_of(self.settings, model.shape.vocab_size).to(self.device)
-                model.load_state_dict(weights)
+        model = self.whole_model()
+        if model:
             with torch.random.fork_rng(gpus(self.device)), torch.inference_mode():
                 evaluate(model.eval(), self.done.step)
             model.train()
