@@ -2,7 +2,6 @@
 
 import json
 import math
-from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -74,27 +73,20 @@ def adapt(model: LanguageModel, lora: Lora, seed: int) -> None:
             setattr(layer.self_attn, name, adapted)
 
 
-def adapters(weights: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """The adapters among a model's weights."""
-    return {name: tensor for name, tensor in weights.items() if ".lora_" in name}
-
-
 @torch.no_grad()
-def merged(weights: Mapping[str, Tensor], lora: Lora) -> dict[str, Tensor]:
-    """The weights of a model without adapters that does the same."""
-    found = {}
-    for name, tensor in weights.items():
-        if ".lora_" in name:
-            continue
-        base, is_adapted, _ = name.partition(".base_layer.weight")
-        if is_adapted:
-            thin, wide = (weights[f"{base}.lora_{part}.weight"] for part in "AB")
-            tensor = tensor + lora.scale * (wide @ thin)
-        found[name.replace(".base_layer.", ".")] = tensor
-    return found
+def merge(model: LanguageModel) -> None:
+    """Put into a model's projections what their adapters add; all its weights can be trained."""
+    for layer in model.model.layers:
+        for name in (f"{one}_proj" for one in TARGETS):
+            adapted = getattr(layer.self_attn, name)
+            if isinstance(adapted, Adapted):
+                added = adapted.lora_B.weight @ adapted.lora_A.weight
+                adapted.base_layer.weight.add_(added, alpha=adapted.scale)
+                setattr(layer.self_attn, name, adapted.base_layer)
+    model.requires_grad_(True)
 
 
-def write_adapters(folder: Path, weights: Mapping[str, Tensor], lora: Lora, base: str) -> None:
+def write_adapters(folder: Path, model: LanguageModel, lora: Lora, base: str) -> None:
     """Write adapters as PEFT does; `base` is the path or name of the model they belong to."""
     said: dict[str, Any] = {
         "base_model_name_or_path": base,
@@ -111,6 +103,6 @@ def write_adapters(folder: Path, weights: Mapping[str, Tensor], lora: Lora, base
         "task_type": "CAUSAL_LM",
     }
     folder.mkdir(parents=True, exist_ok=True)
-    named = {PREFIX + name: tensor for name, tensor in adapters(weights).items()}
+    named = {PREFIX + n: tensor for n, tensor in model.state_dict().items() if ".lora_" in n}
     write_atomic(folder / CONFIG, (json.dumps(said, indent=2) + "\n").encode())
     write_tensors(folder / WEIGHTS, named, {"format": "pt"})

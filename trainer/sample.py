@@ -1,6 +1,5 @@
 """Text from a model folder: config.json, weights in safetensors, and a tokenizer's files."""
 
-import json
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -8,17 +7,13 @@ from typing import Any
 
 import numpy as np
 import pyarrow as pa
-from safetensors import SafetensorError
-from safetensors.torch import load_file
 
 from curate.errors import CurateError, ModelError
 from tokenizer import vocabulary
 from tokenizer.encode import Encoder
-from trainer.hugging_face import shape_of, state_of
+from trainer.device import pick_device
+from trainer.hugging_face import read_model
 from trainer.model import Cache, LanguageModel, Tensor, functional, torch
-from trainer.train import CONFIG, MODEL, pick_device
-
-INDEX = "model.safetensors.index.json"  # of weights in several files
 
 
 @dataclass(frozen=True)
@@ -48,7 +43,7 @@ class Writer:
     def of(cls, folder: Path, device: str = "auto") -> "Writer":
         """The model of a folder, and its tokenizer."""
         place = pick_device(device)
-        model, config = load_model(folder)
+        model, config = read_model(folder)
         encoder = Encoder(vocabulary.load(folder))
         return cls(model.to(place), encoder, ends_of(config))
 
@@ -78,29 +73,7 @@ class Writer:
             )
 
 
-def load_model(folder: Path) -> tuple[LanguageModel, dict[str, Any]]:
-    """The model of a folder, one of ours or of Hugging Face's, and its config."""
-    try:
-        config = json.loads((folder / CONFIG).read_bytes())
-        model = LanguageModel(shape_of(config))
-        model.load_state_dict(state_of(_weights(folder), model.shape))
-    except FileNotFoundError as error:
-        raise ModelError(f"{error.filename}: missing; train a model into {folder} first") from error
-    except (ValueError, KeyError, RuntimeError, SafetensorError) as error:
-        raise ModelError(f"{folder}: not a model of ours: {error}") from error
-    return model.eval(), config
-
-
-def _weights(folder: Path) -> dict[str, Tensor]:
-    """All weights of a folder, from one file or from several."""
-    if (folder / MODEL).exists() or not (folder / INDEX).exists():
-        return dict(load_file(folder / MODEL))
-    weights: dict[str, Tensor] = {}
-    for name in sorted(set(json.loads((folder / INDEX).read_bytes())["weight_map"].values())):
-        if Path(name).name != name:
-            raise ModelError(f"{folder / INDEX}: {name!r} is not a file of this folder")
-        weights |= load_file(folder / name)
-    return weights
+load_model = read_model  # by the name under which others look for it
 
 
 def ends_of(config: dict[str, Any]) -> frozenset[int]:

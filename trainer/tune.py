@@ -10,17 +10,17 @@ from curate.errors import InputError, RecipeError
 from curate.publish import pretty
 from curate.store import digest, file_digest, write_atomic
 from trainer.feed import on_device, on_host
+from trainer.hugging_face import tokenizer_files, write_model
 from trainer.instructions import Deal, Example, Fates, examples_of, parted, read
-from trainer.lora import Lora, adapt, merged, write_adapters
-from trainer.model import LanguageModel, Tensor, torch
+from trainer.lora import Lora, adapt, merge, write_adapters
+from trainer.model import LanguageModel, torch
 from trainer.sample import Sampling, Writer
 from trainer.settings import TrainSettings
 from trainer.shape import Shape
-from trainer.train import TrainProgress, TrainSummary, train_on, write_model
+from trainer.train import TrainProgress, TrainSummary, train_on
 
 ADAPTER, SUMMARY, SAMPLE = "adapter", "tune.json", "sample.txt"
 WEIGHTS = "model*.safetensors"
-TOKENIZER = ("tokenizer*.*", "*.tiktoken", "vocab.json", "merges.txt", "special_tokens_map.json")
 RATES = {False: 2e-4, True: 2e-5}  # of adapters, and of all weights
 SHOWN, ANSWER = 3, 128  # answers in sample.txt, and tokens of one
 WARMUP = 0.03  # of the steps, as Alpaca had it
@@ -164,20 +164,20 @@ class Tuning:
         base = {path.name: file_digest(path) for path in sorted(self.model.glob(WEIGHTS))}
         adapters = None if settings.full else asdict(settings.lora)
         samples.digest = digest([samples.digest, base, adapters])
-        summary, weights = train_on(samples, make, self.output, self.loop, progress, test)
-        return None if weights is None else self._write(weights, summary, before)
+        summary, tuned = train_on(samples, make, self.output, self.loop, progress, test)
+        return None if tuned is None else self._write(tuned, summary, before)
 
     def _loss(self, model: LanguageModel) -> float | None:
         return loss_of(model, self._tested, self.settings.batch) if self._tested else None
 
     def _write(
-        self, weights: dict[str, Tensor], summary: TrainSummary, before: float | None
+        self, model: LanguageModel, summary: TrainSummary, before: float | None
     ) -> dict[str, Any]:
-        shape, lora = self._base.model.shape, self.settings.lora
         if not self.settings.full:
-            write_adapters(self.output / ADAPTER, weights, lora, str(self.model))
-        write_model(self.output, shape, merged(weights, lora), self._end)
-        for path in sorted(path for pattern in TOKENIZER for path in self.model.glob(pattern)):
+            write_adapters(self.output / ADAPTER, model, self.settings.lora, str(self.model))
+            merge(model)
+        write_model(self.output, model, self._end)
+        for path in tokenizer_files(self.model):
             write_atomic(self.output / path.name, path.read_bytes())
         tuned = Writer.of(self.output, self.settings.device)
         said = {

@@ -227,8 +227,7 @@ def test_the_loss_is_that_of_the_answers_each_read_alone(family: str) -> None:
             tokens = torch.from_numpy(example.tokens)
             nats = -model(tokens[None, :-1])[0].log_softmax(-1)
             alone += sum(
-                nats[place - 1, tokens[place]].item()
-                for place in range(example.asked, len(tokens))
+                nats[place - 1, tokens[place]].item() for place in range(example.asked, len(tokens))
             )
     assert together == pytest.approx(alone, rel=1e-5)
 
