@@ -185,7 +185,7 @@ def test_every_epoch_shows_every_example_once_in_an_order_of_its_own() -> None:
     assert [sorted(epoch) for epoch in epochs] == [list(range(2, 42, 2))] * 3
     assert len({tuple(epoch) for epoch in epochs}) == 3
     # Any part of the training is as it is in the whole.
-    assert sum((shown(first, 1) for first in range(60)), []) == sum(epochs, [])
+    assert [shown(first, 1) for first in range(60)] == [[one] for each in epochs for one in each]
     # The last step's batch is what is left, and then there is nothing.
     assert shown(56, 8) == epochs[2][16:]
     assert shown(60, 8) == []
