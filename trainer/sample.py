@@ -14,6 +14,7 @@ from tokenizer.encode import Encoder
 from trainer.device import pick_device
 from trainer.hugging_face import read_model
 from trainer.model import Cache, LanguageModel, Tensor, functional, torch
+from trainer.settings import CHOICES, listed
 
 
 @dataclass(frozen=True)
@@ -42,6 +43,8 @@ class Writer:
     @classmethod
     def of(cls, folder: Path, device: str = "auto") -> "Writer":
         """The model of a folder, and its tokenizer."""
+        if device not in CHOICES["device"]:
+            raise CurateError(f"device: {device!r}; write {listed(CHOICES['device'])}")
         place = pick_device(device)
         model, config = read_model(folder)
         encoder = Encoder(vocabulary.load(folder))

@@ -15,7 +15,7 @@ from trainer.instructions import Deal, Example, Fates, examples_of, parted, read
 from trainer.lora import Lora, adapt, merge, write_adapters
 from trainer.model import LanguageModel, torch
 from trainer.sample import Sampling, Writer
-from trainer.settings import TrainSettings
+from trainer.settings import CHOICES, TrainSettings, listed
 from trainer.shape import Shape
 from trainer.train import TrainProgress, TrainSummary, train_on
 
@@ -50,6 +50,9 @@ class TuneSettings:
         for name in ("epochs", "batch", "threads", "checkpoint_every"):
             if getattr(self, name) < 1:
                 raise RecipeError(f"{name}: {getattr(self, name)}; it must be at least 1")
+        for name in ("device", "precision"):
+            if getattr(self, name) not in CHOICES[name]:
+                raise RecipeError(f"{name}: {getattr(self, name)!r}; write {listed(CHOICES[name])}")
         if self.context < 0 or not 0 <= self.learning_rate < math.inf:
             raise RecipeError("context and learning_rate must be at least 0")
         if not 0 <= self.held_out < 1:
