@@ -22,7 +22,7 @@ from trainer.train import TrainProgress, TrainSummary, train_on
 ADAPTER, SUMMARY, SAMPLE = "adapter", "tune.json", "sample.txt"
 WEIGHTS = "model*.safetensors"
 RATES = {False: 2e-4, True: 2e-5}  # of adapters, and of all weights
-SHOWN, ANSWER = 3, 128  # answers in sample.txt, and tokens of one
+SHOWN = 3  # answers in sample.txt
 WARMUP = 0.03  # of the steps, as Alpaca had it
 
 
@@ -44,6 +44,7 @@ class TuneSettings:
     threads: int = 1
     precision: str = "auto"
     checkpoint_every: int = 100
+    sample_tokens: int = 128  # of each answer in sample.txt, at most
 
     def __post_init__(self) -> None:
         _ = self.lora
@@ -53,8 +54,9 @@ class TuneSettings:
         for name in ("device", "precision"):
             if getattr(self, name) not in CHOICES[name]:
                 raise RecipeError(f"{name}: {getattr(self, name)!r}; write {listed(CHOICES[name])}")
-        if self.context < 0 or not 0 <= self.learning_rate < math.inf:
-            raise RecipeError("context and learning_rate must be at least 0")
+        for name in ("context", "sample_tokens", "learning_rate"):
+            if not 0 <= getattr(self, name) < math.inf:
+                raise RecipeError(f"{name}: {getattr(self, name)}; it must be at least 0")
         if not 0 <= self.held_out < 1:
             raise RecipeError(f"held_out: {self.held_out}; it must be at least 0 and below 1")
 
@@ -202,7 +204,7 @@ class Tuning:
 
     def _answers(self, tuned: Writer) -> str:
         """What the tuned model answers to a few prompts."""
-        how, texts = Sampling(tokens=ANSWER, temperature=0), []
+        how, texts = Sampling(tokens=self.settings.sample_tokens, temperature=0), []
         for example in (self._tested or self._trained)[:SHOWN]:
             written = tuned.written(example.record.prompt, how)[0]
             texts.append(

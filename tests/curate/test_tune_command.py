@@ -27,7 +27,7 @@ from trainer.tune import TuneSettings, Tuning
 
 PAIRS = {"red": "apple", "yellow": "banana", "green": "leaf", "blue": "sky", "white": "snow"}
 PAIRS |= {"black": "coal", "grey": "stone", "pink": "rose"}
-WORDS = ["epochs=2", "batch=4", "device=cpu"]
+WORDS = ["epochs=2", "batch=4", "device=cpu", "sample_tokens=4"]
 
 
 class CutError(Exception):
@@ -121,7 +121,13 @@ def test_a_tuning_cut_off_anywhere_ends_with_the_same_bytes(
     model: Path, data: Path, tmp_path: Path, step: int, full: bool
 ) -> None:
     settings = TuneSettings(
-        epochs=2, batch=3, held_out=0.2, full=full, device="cpu", checkpoint_every=2
+        epochs=2,
+        batch=3,
+        held_out=0.2,
+        full=full,
+        device="cpu",
+        checkpoint_every=2,
+        sample_tokens=4,
     )
 
     def cut(report: TrainProgress) -> None:
@@ -143,7 +149,7 @@ def test_a_tuning_cut_off_anywhere_ends_with_the_same_bytes(
 def test_the_first_loss_is_that_of_the_answers_alone(
     model: Path, data: Path, tmp_path: Path
 ) -> None:
-    settings = TuneSettings(epochs=1, batch=8, held_out=0.0, device="cpu")
+    settings = TuneSettings(epochs=1, held_out=0.0, device="cpu", sample_tokens=4)
     said = Tuning(model, data, tmp_path / "tuned", settings).run(silent, silent)
     theirs = transformers.AutoModelForCausalLM.from_pretrained(model)
     writer, nats, targets = Writer.of(model, "cpu"), 0.0, 0
@@ -211,7 +217,7 @@ def test_records_that_are_left_out_are_told_and_the_others_learned(
 
 
 def test_a_checkpoint_of_another_tuning_is_refused(model: Path, data: Path, tmp_path: Path) -> None:
-    settings = TuneSettings(epochs=1, device="cpu", held_out=0.0)
+    settings = TuneSettings(epochs=1, device="cpu", held_out=0.0, sample_tokens=4)
     said = Tuning(model, data, tmp_path / "o", settings).run(silent, silent)
     # Of the same there is nothing to do, and nothing changes.
     before = contents(tmp_path / "o")
