@@ -7,6 +7,7 @@ from typing import Any
 
 from curate.code import PACKAGES, TRAINER, code
 from curate.errors import ModelError
+from curate.progress import tell
 from curate.recipe import settings_of
 from curate.run import Events
 from curate.store import describe, digest, file_digest, intact, sealed, write_atomic
@@ -71,7 +72,10 @@ def samples(model: Path, prompt: str, device: str = "auto", **how: Any) -> list[
     """What a model writes after the prompt, `count` times."""
     refuse_run(model)
     module = extra("trainer.sample")
-    texts: list[str] = module.Writer.of(model, device).written(prompt, module.Sampling(**how))
+    writer = module.Writer.of(model, device)
+    if (unseen := len(writer.tokens(prompt)) - writer.model.shape.context) > 0:
+        tell(f"prompt: longer than the model's context; its first {unseen:,} tokens are not seen")
+    texts: list[str] = writer.written(prompt, module.Sampling(**how))
     return texts
 
 

@@ -229,7 +229,9 @@ class Run:
             optimizer.step()
         self.done.step += 1
         stops = self.ranks.total(torch.full_like(bad, float(stop.number > 0)))
-        return Begun(self.done.step, rate, waited, Late(torch.stack((loss, norm, bad, stops))))
+        figures = Late(torch.stack((loss, norm, bad, stops)))
+        tokens = batch.tokens.numel() * self.ranks.world
+        return Begun(self.done.step, rate, waited, tokens, figures)
 
     def _end(self, log: Log, stop: Stop, evaluate: Evaluate | None) -> None:
         """Report what is known, and do what is due after this step."""

@@ -10,10 +10,12 @@ import numpy as np
 import pyarrow as pa
 import pytest
 import transformers
+from safetensors.numpy import load_file
 from typer.testing import CliRunner, Result
 
 from curate.cli import app
 from curate.errors import CurateError, InputError, ModelError
+from curate.progress import printable
 from tests.trainer.conftest import write
 from tokenizer.encode import Encoder
 from tokenizer.reference import BYTES
@@ -174,6 +176,10 @@ def test_all_weights_or_adapters_alone_are_trained(model: Path, data: Path, tmp_
         state = Writer.of(output, "cpu").model.state_dict()
         changed[len(full)] = {n for n in before if not torch.equal(state[n], before[n])}
         assert (output / "adapter").exists() == (not full)
+        # A checkpoint holds no weight that cannot have changed.
+        (checkpoint,) = output.glob("checkpoint-*")
+        kept = {name for name in load_file(checkpoint) if name.startswith("model.")}
+        assert len(kept) == (8 if not full else len(before))
     assert changed[1] == before.keys()
     assert changed[0] == {
         f"model.layers.{layer}.self_attn.{one}_proj.weight" for layer in (0, 1) for one in "qv"
@@ -288,10 +294,11 @@ def test_sample_writes_one_text_or_several_or_an_answer(model: Path) -> None:
     assert parts[2].partition("\n")[2] == second
     assert second.startswith("red")
     # The answer alone is shown, not what is asked; a prompt longer than the context is cut.
-    answer = curate("sample", model, "--instruction", "red", "--input", "blue", *words).output
-    writer = Writer.of(model, "cpu")
-    how = Sampling(tokens=12, top_k=0, top_p=0.9)
-    assert answer.rstrip("\n") == writer.written(prompt_of("red", "blue"), how)[0].rstrip("\n")
+    done = curate("sample", model, "--instruction", "red", "--input", "blue", *words)
+    writer, asked = Writer.of(model, "cpu"), prompt_of("red", "blue")
+    (answer,) = writer.written(asked, Sampling(tokens=12, top_k=0, top_p=0.9))
+    assert done.stdout.rstrip("\n") == printable(answer).rstrip("\n")
+    assert f"its first {len(asked.encode()) - 64} tokens are not seen" in done.stderr
 
 
 @pytest.mark.parametrize(
