@@ -18,13 +18,13 @@ from curate.train_config import TOKENIZER, Training
 from tokenizer import vocabulary
 from tokenizer.dataset import TokenDataset
 from trainer.board import Board
-from trainer.data import Loader, open_loader
+from trainer.data import open_loader
 from trainer.evaluate import document_losses, record
 from trainer.model import LanguageModel
 from trainer.plot import loss_plot
 from trainer.sample import load_model
 from trainer.shape import Shape
-from trainer.train import METRICS, TrainProgress, TrainSummary, pick_device, train
+from trainer.train import METRICS, TrainProgress, TrainSummary, train
 from trainer.watch import Meter, multiplied
 
 SETTINGS, PLOT, SUMMARY = "train.yaml", "loss.svg", "summary.json"
@@ -81,22 +81,22 @@ class Session:
                     f"than those in {trained.folder}; write shards with that one"
                 )
         self.tokenizer = _tokenizer(self.asked, trained)
-        self._device = pick_device(self.asked.settings.device)
 
     def begin(self, watcher: Watcher) -> None:
         """Say what is planned."""
         settings, self._watcher = self.asked.settings, watcher
-        loader: Loader = open_loader(self.asked.data, settings)
-        shape = Shape.of(settings, loader.vocab_size)
-        self._meter = Meter.of(shape, self._device, int(os.environ.get("WORLD_SIZE", "1")))
-        tokens = settings.steps * settings.batch * settings.context
+        loader = open_loader(self.asked.data, settings)
+        self._meter = Meter.of(settings, loader.vocab_size)
+        weights = multiplied(Shape.of(settings, loader.vocab_size))
         watcher.note(
-            f"{settings.preset} ({settings.family}): {short(multiplied(shape))} weights in "
-            f"products; {tokens:,} tokens in {settings.steps:,} steps of "
-            f"{settings.batch} x {settings.context:,}"
+            f"{settings.preset} ({settings.family}): {short(weights)} weights in products; "
+            f"{settings.steps:,} steps of {settings.batch} x {settings.context:,} tokens"
         )
-        for name, epochs in loader.epochs(settings.steps * settings.batch).items():
-            watcher.note(f"  {printable(name)}: {epochs:.2f} epochs planned")
+        for one in loader.planned:
+            watcher.note(
+                f"  {printable(one.name)}: {one.planned_tokens:,} tokens planned, "
+                f"{100 * one.planned_share:.1f} %, {one.epochs:.2f} epochs"
+            )
         if self.tokenizer is None:
             watcher.note(
                 "  no tokenizer lies beside the tokens, so the model will not know text; name one "
@@ -137,12 +137,12 @@ class Session:
         output = self.asked.output
         if not self._done:  # all steps were made before
             self._settle()
-            self.evaluate(load_model(output)[0].to(self._device), summary.steps)
+            self.evaluate(load_model(output)[0].to(self._meter.device), summary.steps)
         if self._board:
             self._board.close()
         losses = losses_of(output / METRICS)
         write_atomic(output / PLOT, loss_plot(losses, "Training loss").encode())
-        self._meter.measure(self._device)
+        self._meter.measure()
         mfu = self._meter.utilisation(summary.tokens_per_second)
         told = dataclasses.asdict(summary) | {"mfu": mfu, "peaks": self._meter.peaks}
         write_atomic(output / SUMMARY, pretty(told))

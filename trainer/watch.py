@@ -1,5 +1,6 @@
 """How fast a training goes, as a share of what its device could do."""
 
+import os
 import re
 import statistics
 import time
@@ -7,8 +8,9 @@ from collections import deque
 from dataclasses import dataclass, field
 
 from trainer.model import LanguageModel, torch
+from trainer.settings import TrainSettings
 from trainer.shape import Shape
-from trainer.train import TrainProgress
+from trainer.train import TrainProgress, pick_device
 
 # TFLOP/s in bfloat16, dense, accumulated in float32: NVIDIA's datasheets and the white papers of
 # the architectures, which print twice as much for H100 and later ("with sparsity"). The words of a
@@ -81,23 +83,27 @@ class Meter:
     """Model FLOPs utilisation (MFU): what training needs by what all devices could do."""
 
     flops_per_token: float
-    peaks: dict[str, float]  # FLOP/s of one device, by where the number is from
+    device: torch.device
     devices: int = 1
+    peaks: dict[str, float] = field(default_factory=dict)  # FLOP/s of one, by who says so
     _speeds: deque[float] = field(default_factory=lambda: deque(maxlen=_RECENT))
 
     @classmethod
-    def of(cls, shape: Shape, device: torch.device, devices: int = 1) -> "Meter":
-        """One for a model on such devices; of a CPU no peak is known, so it has no MFU."""
-        known = None
+    def of(cls, settings: TrainSettings, vocab_size: int) -> "Meter":
+        """One for a training; of a CPU no peak is known, so it has no MFU."""
+        shape, device = Shape.of(settings, vocab_size), pick_device(settings.device)
+        meter = cls(
+            shape.flops_per_token(multiplied(shape)), device, int(os.environ.get("WORLD_SIZE", "1"))
+        )
         if device.type == "cuda":
             known = datasheet_peak(torch.cuda.get_device_name(device))
-        peaks = {"datasheet": known} if known else {}
-        return cls(shape.flops_per_token(multiplied(shape)), peaks, devices)
+            meter.peaks |= {"datasheet": known} if known else {}
+        return meter
 
-    def measure(self, device: torch.device) -> None:
+    def measure(self) -> None:
         """Learn what a GPU does here; after training, whose memory and figures it would change."""
-        if device.type == "cuda":
-            self.peaks["measured"] = measured_peak(device)
+        if self.device.type == "cuda":
+            self.peaks["measured"] = measured_peak(self.device)
 
     def utilisation(self, tokens_per_second: float) -> dict[str, float]:
         """MFU at this speed, by each peak."""

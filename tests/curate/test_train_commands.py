@@ -178,7 +178,7 @@ def test_a_model_is_trained_evaluated_and_found_by_its_tokenizer(
     done = subprocess.run(
         [sys.executable, "-m", "curate", *words], capture_output=True, text=True, check=True
     )
-    assert "epochs planned" in done.stderr and "training: " in done.stderr
+    assert "tokens planned, 100.0 %, " in done.stderr and "training: " in done.stderr
     assert "Trained 6 steps, 96 tokens on cpu: loss " in done.stdout
     assert f"Next:  curate sample {model} --prompt 'The'" in done.stdout
     assert "held: " in done.stdout and "bits per byte" in done.stdout
@@ -237,6 +237,20 @@ def test_the_same_command_again_changes_no_weight_and_other_settings_are_refused
     assert yaml.safe_load((model / "train.yaml").read_text())["learning_rate"] == 2e-3
     never = curate(*words, "steps=3", "--resume", "never")
     assert "has a checkpoint, and --resume is never" in str(never.exception)
+
+
+def test_a_mixture_tells_what_is_planned_and_what_was_seen(
+    tmp_path: Path, shards: Callable[[str], Path]
+) -> None:
+    model, words = tmp_path / "m", [f"data.{one}={shards(one)}" for one in ("web", "wiki")]
+    words += ["data.web.share=3", "data.wiki.share=1", f"output={model}", *SMALL, "steps=8"]
+    done = curate("train", *words)
+    assert done.exit_code == 0, done.output
+    assert "  web: 96 tokens planned, 75.0 %, " in done.stderr
+    assert "  wiki: 32 tokens planned, 25.0 %, " in done.stderr
+    summary = json.loads((model / "summary.json").read_text())
+    assert summary["epochs"]["web"] == pytest.approx(3 * summary["epochs"]["wiki"])
+    assert f"  web: {summary['epochs']['web']:.2f} epochs\n" in done.stdout
 
 
 def test_tokens_of_other_tokenizers_are_refused(
