@@ -17,7 +17,7 @@ from curate.store import write_atomic
 from curate.train_config import TOKENIZER, Training
 from tokenizer import vocabulary
 from tokenizer.dataset import TokenDataset
-from trainer.board import Board
+from trainer.board import FOLDER, Board
 from trainer.data import open_loader
 from trainer.evaluate import document_losses, record
 from trainer.model import LanguageModel
@@ -35,6 +35,7 @@ FILES = {
     PLOT: "the loss, drawn",
     "evaluations.jsonl": "bits per byte of held-out sets, by source and language",
     SUMMARY: "what is said here, as JSON",
+    FOLDER: "the same, for TensorBoard",
 }
 
 
@@ -143,13 +144,14 @@ class Session:
         losses = losses_of(output / METRICS)
         write_atomic(output / PLOT, loss_plot(losses, "Training loss").encode())
         self._meter.measure()
-        mfu = self._meter.utilisation(summary.tokens_per_second)
-        told = dataclasses.asdict(summary) | {"mfu": mfu, "peaks": self._meter.peaks}
+        speed, peaks = self._meter.speed, self._meter.peaks
+        mfu = self._meter.utilisation(speed)
+        told = dataclasses.asdict(summary) | {"median_speed": speed, "mfu": mfu, "peaks": peaks}
         write_atomic(output / SUMMARY, pretty(told))
         rows = [
             f"\nTrained {summary.steps:,} steps, {summary.tokens:,} tokens on {summary.device}: "
             f"loss {summary.first_loss:.3f} -> {summary.last_loss:.3f}",
-            self._speed(summary.tokens_per_second, mfu),
+            self._speeds(summary.tokens_per_second, mfu),
             *(f"  {name}: {seen:.2f} epochs" for name, seen in summary.epochs.items()),
             *(_score(row) for row in self._scores if "macro_source" in row),
             f"\nIn {output}:",
@@ -159,10 +161,10 @@ class Session:
         for row in rows:
             show(line(printable(row)))
 
-    def _speed(self, tokens_per_second: float, mfu: dict[str, float]) -> str:
-        if not tokens_per_second:
+    def _speeds(self, overall: float, mfu: dict[str, float]) -> str:
+        if not self._meter.speeds:
             return "  all steps were made before"
-        parts = [f"  {tokens_per_second:,.0f} tokens/s"]
+        parts = [f"  {self._meter.speed:,.0f} tokens/s in the median step, {overall:,.0f} over all"]
         for name, share in mfu.items():
             peak = self._meter.peaks[name] / 1e12
             parts.append(f"MFU {100 * share:.1f} % of {peak:,.0f} TFLOP/s ({name})")

@@ -4,7 +4,6 @@ import os
 import re
 import statistics
 import time
-from collections import deque
 from dataclasses import dataclass, field
 
 from trainer.model import LanguageModel, torch
@@ -86,7 +85,7 @@ class Meter:
     device: torch.device
     devices: int = 1
     peaks: dict[str, float] = field(default_factory=dict)  # FLOP/s of one, by who says so
-    _speeds: deque[float] = field(default_factory=lambda: deque(maxlen=_RECENT))
+    speeds: list[float] = field(default_factory=list)  # tokens a second, of each step
 
     @classmethod
     def of(cls, settings: TrainSettings, vocab_size: int) -> "Meter":
@@ -110,10 +109,15 @@ class Meter:
         needed = self.flops_per_token * tokens_per_second / self.devices
         return {name: needed / peak for name, peak in self.peaks.items()}
 
+    @property
+    def speed(self) -> float:
+        """Tokens a second of the median step: without compiling, evaluations and checkpoints."""
+        return statistics.median(self.speeds) if self.speeds else 0.0
+
     def line(self, state: TrainProgress) -> str:
         """What there is to say of a step; the speed is that of the last ones."""
-        self._speeds.append(state.tokens_per_second)
-        speed = statistics.harmonic_mean(self._speeds)
+        self.speeds.append(state.tokens_per_second)
+        speed = statistics.harmonic_mean(self.speeds[-_RECENT:])
         parts = [f"loss {state.loss:.3f}", f"{speed:,.0f} tokens/s"]
         parts += [f"MFU {100 * share:.1f} %" for share in self.utilisation(speed).values()]
         if state.data_wait >= LEAST_WAIT:

@@ -90,6 +90,8 @@ def test_the_line_tells_the_speed_of_the_last_steps_and_what_is_worth_a_word() -
     meter.line(progress(tokens_per_second=1000.0))
     said = meter.line(progress(tokens_per_second=3000.0, data_wait=0.02, memory=12_340_000_000))
     # Two steps of as many tokens, at 1000 and at 3000 a second: 1500 a second.
+    meter.line(progress(tokens_per_second=9000.0))
+    assert meter.speed == 3000  # of the median step
     assert said == "loss 2.500, 1,500 tokens/s, MFU 37.5 %, data wait 2.0 %, 12.3 GB"
 
 
