@@ -17,6 +17,7 @@ from curate.store import write_atomic
 from curate.train_config import set_name, shards_of, training_of
 from curate.training import extra
 from tokenizer.dataset import TokenDataset
+from trainer.settings import CHOICES, listed
 
 TRAIN = (
     "Examples:  curate train data=out output=model preset=llama-30m steps=2000"
@@ -31,8 +32,9 @@ def train_command(
     words: Annotated[
         list[str],
         typer.Argument(
-            metavar="[SETTINGS.yaml] [key=value ...]",
-            help="data, output, evaluate, tokenizer, and any setting of `curate filters train`.",
+            metavar="WORD",
+            help="A settings file (YAML), or none, and key=value over it: data, output, evaluate, "
+            "tokenizer, and any setting that `curate filters train` lists.",
         ),
     ],
     resume: Annotated[
@@ -80,6 +82,8 @@ def evaluate_command(  # noqa: PLR0913  # a command's options are its arguments
     Every document is read alone; all its tokens but the first count, and all its bytes. Fewer bits
     are better, and compare models of any tokenizer, if the documents are the same.
     """
+    if device not in CHOICES["device"]:
+        raise InputError(f"--device {device}: write {listed(CHOICES['device'])}")
     sets = _named(data)
     loaded, _ = extra("trainer.sample").load_model(model)
     loaded = loaded.to(extra("trainer.train").pick_device(device))

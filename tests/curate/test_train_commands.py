@@ -1,8 +1,10 @@
 """`curate train` and `curate evaluate`: from words and files to a model, and every wrong word."""
 
 import json
+import re
 import subprocess
 import sys
+import textwrap
 from collections.abc import Callable
 from pathlib import Path
 
@@ -22,8 +24,12 @@ from tokenizer.encode import Encoder
 from tokenizer.reference import BYTES
 from tokenizer.shards import manifest, write_part
 from tokenizer.vocabulary import Vocabulary
+from trainer.model import LanguageModel, torch
+from trainer.presets import PRESETS
 from trainer.settings import Source, TrainSettings
+from trainer.shape import Shape
 
+ROOT = Path(__file__).resolve().parents[2]
 SMALL = ["layers=1", "width=16", "heads=2", "context=8", "batch=2", "device=cpu"]
 TEXTS = ["the cat sat on the mat", "", "a function returns a list of numbers", "no"]
 
@@ -264,6 +270,8 @@ def test_tokens_of_other_tokenizers_are_refused(
     assert "not the tokenizer of" in str(named.exception)
     assert not (tmp_path / "m").exists()
     assert curate(*words).exit_code == 0
+    elsewhere = curate("evaluate", tmp_path / "m", "--data", run_folder, "--device", "tpu")
+    assert "--device tpu: write auto, cpu or cuda" in str(elsewhere.exception)
     judged = curate("evaluate", tmp_path / "m", "--data", run_folder)
     assert "--data run: 257 ids, and" in str(judged.exception)
 
@@ -279,3 +287,36 @@ def test_two_sets_of_one_name_are_refused(tmp_path: Path, shards: Callable[[str]
     tokens = shards("web")
     asked = curate("evaluate", tmp_path, "--data", tokens, "--data", tokens)
     assert "web is there already; write another NAME=..." in str(asked.exception)
+
+
+def test_the_presets_of_the_page_are_those_that_there_are() -> None:
+    page = (ROOT / "docs" / "training.md").read_text()
+    rows = re.findall(
+        r"\| `([\w-]+)` \| (\w+) \| (.+) \| (.+) \| (\d+)(?: \((\d+)\))? \| (.+) \| (.+) \| "
+        r"(.+) with (.+) ids \|",
+        page,
+    )
+    assert [row[0] for row in rows] == list(PRESETS)
+    for name, family, *sizes, weights, ids in rows:
+        numbers = [int(size.replace(",", "") or 0) for size in sizes]
+        shape = Shape.of(TrainSettings(preset=name), int(ids.replace(",", "")))
+        kv_heads = 0 if shape.kv_heads == shape.heads else shape.kv_heads
+        assert [shape.layers, shape.width, shape.heads, kv_heads] == numbers[:4], name
+        assert (shape.family, shape.hidden, shape.context) == (family, *numbers[4:]), name
+        with torch.device("meta"):
+            count = LanguageModel(shape).parameter_count
+        assert f"{count / 1e6:,.1f}" == weights, name
+
+
+def test_the_settings_of_the_page_can_be_read(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, shards: Callable[[str], Path]
+) -> None:
+    page = (ROOT / "docs" / "training.md").read_text()
+    (text,) = re.findall(r"\n\n(    data:\n(?:    .+\n)+)", page)
+    (tmp_path / "train.yaml").write_text(textwrap.dedent(text))
+    monkeypatch.chdir(tmp_path)
+    for name in ("crawl/tokens", "wiki", "held-out"):
+        shards(name)
+    asked = training_of(["train.yaml"])
+    assert asked.data == {"web": Source("crawl/tokens", 0.7), "wiki": Source("wiki", 0.3, 4.0)}
+    assert asked.settings.micro_batch == 32 and asked.settings.learning_rate == 6e-4
