@@ -29,6 +29,8 @@ def loss_sum(
     `states` is [tokens, width], `head` [ids, width]; ids from `vocab_size` on do not exist.
     """
     size = chunk_of(len(targets), len(head), chunk)
+    if size < len(targets) and not torch.is_grad_enabled():
+        return token_losses(states, head, targets, vocab_size, chunk).sum()
     if size < len(targets):
         summed: Tensor = _Chunked.apply(  # type: ignore[no-untyped-call]  # torch has no type
             states, head, targets, vocab_size, size
