@@ -16,6 +16,7 @@ from curate.progress import printable, show
 from curate.store import write_atomic
 from curate.train_config import set_name, shards_of, training_of
 from curate.training import extra
+from tokenizer import vocabulary
 from tokenizer.dataset import TokenDataset
 from trainer.settings import CHOICES, listed
 
@@ -85,15 +86,17 @@ def evaluate_command(  # noqa: PLR0913  # a command's options are its arguments
     if device not in CHOICES["device"]:
         raise InputError(f"--device {device}: write {listed(CHOICES['device'])}")
     sets = _named(data)
-    loaded, _ = extra("trainer.sample").load_model(model)
+    loaded, _ = extra("trainer.hugging_face").read_model(model)
     loaded = loaded.to(extra("trainer.train").pick_device(device))
+    words = vocabulary.load(model).fingerprint() if (model / "tokenizer.json").exists() else ""
     tables = {}
     for name, folder in sets.items():
         dataset = TokenDataset(folder)
-        if dataset.vocab_size != loaded.shape.vocab_size:
+        is_other = words and dataset.manifest["vocabulary"] != words
+        if is_other or dataset.vocab_size > loaded.shape.vocab_size:
             raise InputError(
-                f"--data {name}: {dataset.vocab_size} ids, and {model} knows "
-                f"{loaded.shape.vocab_size}; write shards with the model's tokenizer"
+                f"--data {name}: the tokens in {folder} are not of the tokenizer of {model}; "
+                "write shards with that one"
             )
         tables[name] = extra("trainer.evaluate").document_losses(loaded, dataset, limit)
     if documents:

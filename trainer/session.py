@@ -20,9 +20,9 @@ from tokenizer.dataset import TokenDataset
 from trainer.board import FOLDER, Board
 from trainer.data import open_loader
 from trainer.evaluate import document_losses, record
+from trainer.hugging_face import read_model
 from trainer.model import LanguageModel
 from trainer.plot import loss_plot
-from trainer.sample import load_model
 from trainer.shape import Shape
 from trainer.train import METRICS, TrainProgress, TrainSummary, train
 from trainer.watch import Meter, multiplied
@@ -138,7 +138,7 @@ class Session:
         output = self.asked.output
         if not self._done:  # all steps were made before
             self._settle()
-            self.evaluate(load_model(output)[0].to(self._meter.device), summary.steps)
+            self.evaluate(read_model(output)[0].to(self._meter.device), summary.steps)
         if self._board:
             self._board.close()
         losses = losses_of(output / METRICS)

@@ -176,7 +176,7 @@ def test_a_wrong_line_of_a_file_is_answered_with_its_place(
 
 
 def test_a_model_is_trained_evaluated_and_found_by_its_tokenizer(
-    tmp_path: Path, run_folder: Path
+    tmp_path: Path, run_folder: Path, shards: Callable[[str], Path]
 ) -> None:
     model = tmp_path / "model"
     words = ["train", f"data={run_folder}", f"output={model}", *SMALL, "steps=6"]
@@ -223,6 +223,8 @@ def test_a_model_is_trained_evaluated_and_found_by_its_tokenizer(
     assert written["targets"].to_pylist() == [len(text) for text in TEXTS * 5]
     shown = curate("evaluate", model, "--data", run_folder)
     assert "language fr" in shown.stdout and "run " in shown.stdout
+    other = curate("evaluate", model, "--data", shards("other"))
+    assert "not of the tokenizer of" in str(other.exception)
 
 
 def test_the_same_command_again_changes_no_weight_and_other_settings_are_refused(
@@ -273,7 +275,7 @@ def test_tokens_of_other_tokenizers_are_refused(
     elsewhere = curate("evaluate", tmp_path / "m", "--data", run_folder, "--device", "tpu")
     assert "--device tpu: write auto, cpu or cuda" in str(elsewhere.exception)
     judged = curate("evaluate", tmp_path / "m", "--data", run_folder)
-    assert "--data run: 257 ids, and" in str(judged.exception)
+    assert "--data run: the tokens in" in str(judged.exception)
 
 
 def test_a_command_that_cannot_be_tells_it_in_one_line(tmp_path: Path) -> None:
