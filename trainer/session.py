@@ -54,7 +54,7 @@ def run(asked: Training, *, allow_data_change: bool) -> None:
             session.evaluate,
             allow_data_change=allow_data_change,
         )
-        watcher.end()
+        session.end()
     if leads:
         session.tell(summary)
 
@@ -103,13 +103,15 @@ class Session:
                 "  no tokenizer lies beside the tokens, so the model will not know text; name one "
                 "with tokenizer=..."
             )
-        watcher.begin("training", settings.steps, "steps")
 
     def progress(self, state: TrainProgress) -> None:
         """A step was made; told by the first process alone."""
         if not self._done:
             self._settle()
             self._board = Board(self.asked.output, state.step)
+            # Steps that were made before would look as if they had taken no time.
+            self._done, phase = state.step - 1, f"training from step {state.step:,}"
+            self._watcher.begin(phase, state.steps - self._done, "steps")
         for said in (state.note, state.skipped and f"no weight changed: {state.skipped}"):
             if said:
                 self._watcher.note(f"step {state.step}: {said}")
@@ -118,6 +120,11 @@ class Session:
         self._watcher.say(self._meter.line(state))
         self._watcher.advance({"steps": state.step - self._done})
         self._done = state.step
+
+    def end(self) -> None:
+        """All steps were made."""
+        if self._done:
+            self._watcher.end()
 
     def _settle(self) -> None:
         """Write what the model is made by, once its folder is known to be its own."""

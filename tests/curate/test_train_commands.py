@@ -184,7 +184,7 @@ def test_a_model_is_trained_evaluated_and_found_by_its_tokenizer(
     done = subprocess.run(
         [sys.executable, "-m", "curate", *words], capture_output=True, text=True, check=True
     )
-    assert "tokens planned, 100.0 %, " in done.stderr and "training: " in done.stderr
+    assert "tokens planned, 100.0 %, " in done.stderr and "training from step 1: " in done.stderr
     assert "Trained 6 steps, 96 tokens on cpu: loss " in done.stdout
     assert f"Next:  curate sample {model} --prompt 'The'" in done.stdout
     assert "held: " in done.stdout and "bits per byte" in done.stdout
@@ -240,6 +240,7 @@ def test_the_same_command_again_changes_no_weight_and_other_settings_are_refused
     again = curate(*words, "steps=3", f"evaluate.held={tmp_path / 'web'}")
     assert "all steps were made before" in again.stdout and "held: " in again.stdout
     assert (model / "model.safetensors").read_bytes() == weights
+    assert "training from" not in again.stderr
     other = curate(*words, "steps=3", "learning_rate=1")
     assert isinstance(other.exception, CurateError) and "learning_rate" in str(other.exception)
     assert yaml.safe_load((model / "train.yaml").read_text())["learning_rate"] == 2e-3
