@@ -58,7 +58,7 @@ def silent(report: TrainProgress) -> None:
 
 def losses(folder: Path) -> list[tuple[int, float]]:
     lines = (folder / "metrics.jsonl").read_text().splitlines()
-    return [(line["step"], line["loss"]) for line in map(json.loads, lines)]
+    return [(line["step"], line["loss"]) for line in map(json.loads, lines) if "loss" in line]
 
 
 def contents(folder: Path) -> list[bytes]:
@@ -157,7 +157,7 @@ def test_a_step_without_a_number_changes_nothing_and_the_others_go_on(
 ) -> None:
     """The embedding of id 49, which is in one document only, is damaged in a checkpoint."""
     documents = [[number % 48 + 1] * 15 for number in range(12)]
-    folder = write_shards([*documents, [49] * 15])
+    folder = write_shards([*documents[:5], [49] * 15, *documents[5:]])
     settings = replace(SMALL, batch=1, steps=13, checkpoint_every=1, keep=13, tied=False)
     output = tmp_path / "model"
     with pytest.raises(CutError):
@@ -175,7 +175,7 @@ def test_a_step_without_a_number_changes_nothing_and_the_others_go_on(
     assert told[bad[0] - told[0].step].skipped == "the loss is no number"
     assert math.isfinite(summary.last_loss)
     assert [step for step, _ in losses(output)] == [n for n in range(1, 14) if n not in bad]
-    assert moved(output) == [step for step in range(3, 14) if step not in bad]
+    assert moved(output) == [step.step for step in told if not step.skipped]
 
 
 def moved(folder: Path) -> list[int]:
