@@ -10,6 +10,7 @@ from curate.errors import ModelError
 from curate.recipe import settings_of
 from curate.run import Events
 from curate.store import describe, digest, file_digest, intact, sealed, write_atomic
+from tokenizer.shards import read_manifest
 from trainer.settings import TrainSettings
 
 KEY = "key"
@@ -35,11 +36,14 @@ def train(output: Path, settings: TrainSettings, events: Events) -> Any:
         model.mkdir()
         write_atomic(model / KEY, key.encode())
     shutil.copytree(output / "tokenizer", model, dirs_exist_ok=True)
+    vocab_size = read_manifest(output / "tokens")["vocab_size"]
+    meter = extra("trainer.watch").Meter.of(settings, vocab_size)
     events.begin("train model", settings.steps, "steps")
     done = 0
 
     def progress(state: Any) -> None:
         nonlocal done
+        events.say(meter.line(state))
         events.advance({"steps": state.step - done})
         done = state.step
 
