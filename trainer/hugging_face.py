@@ -115,6 +115,7 @@ _ONLY: dict[str, dict[str, tuple[Any, ...]]] = {
         "attention_bias": (False,),
         "mlp_bias": (False,),
         "rope_scaling": (None,),
+        "partial_rotary_factor": (None, 1.0),
     },
     "gpt2": {
         "activation_function": ("gelu_new", "gelu_pytorch_tanh"),
@@ -136,7 +137,8 @@ def config_of(shape: Shape, end_of_text: int) -> Config:
     """The shape as Hugging Face's config.json."""
     sizes = _sizes(shape.family, alibi=shape.positions == "alibi")
     config: Config = {theirs: getattr(shape, ours) for ours, theirs in sizes.items()}
-    config |= {name: values[0] for name, values in _ONLY[shape.family].items()}
+    only = _ONLY[shape.family].items()
+    config |= {name: values[0] for name, values in only if values[0] is not None}
     return config | {
         "architectures": [_CLASSES[shape.family]],
         "bos_token_id": None,  # a document begins with its first token
@@ -157,30 +159,27 @@ def shape_of(config: Config) -> Shape:
         config = {_BLOOM_OLDER.get(name, name): value for name, value in config.items()}
     _refuse(config, family)
     # Baichuan 13B says how many tokens it was trained on, 7B how many positions it has.
-    is_13b = family == "baichuan" and "max_position_embeddings" not in config
-    is_alibi = family == "bloom" or is_13b
-    silent = {"gpt2": _GPT2_SILENT, "bloom": _BLOOM_SILENT}.get(family, _LLAMA_SILENT)
-    said = {
-        ours: config[theirs]
-        for ours, theirs in _sizes(family, alibi=is_alibi).items()
-        if config.get(theirs) is not None
+    has_positions = family != "baichuan" or "max_position_embeddings" in config
+    is_alibi = family == "bloom" or not has_positions
+    named = _sizes(family, alibi=is_alibi) | {"vocab_size": "vocab_size"}
+    sizes = {
+        ours: config[theirs] for ours, theirs in named.items() if config.get(theirs) is not None
     }
-    return _shape(family, config, silent | said, alibi=is_alibi)
-
-
-def _shape(family: str, config: Config, sizes: dict[str, Any], *, alibi: bool) -> Shape:
-    positions = "alibi" if alibi else POSITIONS[family][0]
-    needed = {**_sizes(family, alibi=alibi), "vocab_size": "vocab_size"}
-    sizes = {"vocab_size": config.get("vocab_size")} | sizes
-    for ours in ("vocab_size", "layers", "width", "heads"):
+    if "width" in sizes and family in ("gpt2", "bloom"):
+        sizes = {"hidden": 4 * sizes["width"]} | sizes
+    for ours in ("vocab_size", "layers", "width", "heads", "hidden"):
         if not isinstance(sizes.get(ours), int):
-            raise ModelError(f"{CONFIG}: {needed[ours]}: missing; copy the model's own {CONFIG}")
-    sizes = {"kv_heads": sizes["heads"], "hidden": 4 * sizes["width"]} | sizes
+            raise ModelError(f"{CONFIG}: {named[ours]}: missing; copy the model's own {CONFIG}")
     if config.get("head_dim") not in (None, sizes["width"] // sizes["heads"]):
         raise ModelError(
             f"{CONFIG}: head_dim: {config['head_dim']}; only a width shared out among heads is done"
         )
-    return Shape(family=family, positions=positions, **sizes)
+    silent = {"gpt2": _GPT2_SILENT, "bloom": _BLOOM_SILENT}.get(family, _LLAMA_SILENT)
+    return Shape(
+        family=family,
+        positions="alibi" if is_alibi else POSITIONS[family][0],
+        **({"kv_heads": sizes["heads"]} | silent | sizes),
+    )
 
 
 def _sizes(family: str, *, alibi: bool) -> dict[str, str]:
@@ -295,7 +294,9 @@ def _renamed(name: str, parts: Mapping[str, str], layers: tuple[str, str]) -> st
 
 def export(folder: Path, output: Path) -> None:
     """Write the model in a folder, and its tokenizer, as `transformers` publishes models."""
-    found = sorted({path for pattern in TOKENIZER_FILES for path in folder.glob(pattern)})
+    found = sorted(
+        {path for pattern in TOKENIZER_FILES for path in folder.glob(pattern) if path.is_file()}
+    )
     if not found:
         raise ModelError(f"{folder}: no tokenizer; copy the files of the model's tokenizer there")
     model, config = read_model(folder)

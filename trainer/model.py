@@ -270,7 +270,9 @@ class LanguageModel(nn.Module):
             states = self.model.embed_layernorm(states)
         for number, layer in enumerate(self.model.layers):
             if self.recompute and torch.is_grad_enabled():
-                states = checkpoint(layer, states, seen, rotation, use_reentrant=False)
+                states = checkpoint(
+                    layer, states, seen, rotation, use_reentrant=False, preserve_rng_state=False
+                )
             else:
                 kept = cache.layers[number] if cache else None
                 states = layer(states, seen, rotation, kept)

@@ -21,8 +21,10 @@ from trainer.hugging_face import (
     write_model,
 )
 from trainer.model import LanguageModel, functional, torch
+from trainer.sample import load_model
 from trainer.settings import TrainSettings
 from trainer.shape import Shape
+from trainer.train import train
 
 FAMILIES = [
     {},
@@ -106,6 +108,22 @@ def test_what_was_written_is_read_again(
     state, expected = again.state_dict(), mine.state_dict()
     assert state.keys() == expected.keys()
     assert all(torch.equal(state[name], expected[name]) for name in state)
+
+
+@pytest.mark.parametrize("family", ["llama", "gpt2", "bloom"])
+def test_what_was_trained_is_a_model_of_transformers(
+    family: str, small_shards: Path, tmp_path: Path
+) -> None:
+    settings = TrainSettings(
+        family=family, steps=1, context=24, layers=1, width=16, heads=2, batch=2, device="cpu"
+    )
+    train(small_shards, tmp_path, settings, lambda report: None)
+    tokens = TOKENS % 50
+    with torch.no_grad():
+        mine, config = load_model(tmp_path)
+        assert (theirs(tmp_path)(tokens).logits - mine(tokens)).abs().max() < 1e-5
+    assert mine.shape == Shape.of(settings, 50)
+    assert config["eos_token_id"] == 0
 
 
 def test_several_files_are_one_model_of_transformers(tmp_path: Path) -> None:
@@ -269,6 +287,8 @@ def baichuan_13b(tokens: torch.Tensor, weights: dict[str, torch.Tensor]) -> torc
         ("llama", {"hidden_act": "gelu"}, "hidden_act: 'gelu'; our llama does 'silu' only"),
         ("llama", {"head_dim": 128}, "head_dim: 128; only a width shared out among heads is done"),
         ("llama", {"hidden_size": None}, "hidden_size: missing"),
+        ("llama", {"intermediate_size": None}, "intermediate_size: missing"),
+        ("llama", {"partial_rotary_factor": 0.5}, "partial_rotary_factor: 0.5; our llama does N"),
         ("gpt2", {"activation_function": "relu"}, "activation_function: 'relu'; our gpt2 does"),
         ("gpt2", {"scale_attn_by_inverse_layer_idx": True}, "scale_attn_by_inverse_layer_idx: Tru"),
         ("bloom", {"apply_residual_connection_post_layernorm": True}, "apply_residual_connection"),

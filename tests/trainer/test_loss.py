@@ -29,6 +29,9 @@ def test_value_and_gradients_are_the_plain_ones(chunk: int) -> None:
     for mine, expected in zip((total.detach(), states.grad, head.grad), plain(), strict=True):
         assert (mine - expected).norm() < 1e-6 * expected.norm()
     assert head.grad[VOCABULARY:].eq(0).all()  # of ids that do not exist
+    with torch.no_grad():
+        without = loss_sum(states, head, TARGETS, VOCABULARY, chunk) / 34
+    assert without.item() == pytest.approx(total.item(), rel=1e-6)
 
 
 @pytest.mark.parametrize("chunk", [1, 8])

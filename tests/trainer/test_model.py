@@ -85,6 +85,30 @@ def plain_rotation(vector: NDArray[np.float64], position: int) -> NDArray[np.flo
     return np.concatenate([turned.real, turned.imag])
 
 
+@pytest.mark.parametrize(
+    ("preset", "ids", "published"),
+    [
+        ("gpt2-124m", 50_257, 124_439_808),
+        ("gpt2-355m", 50_257, 354_823_168),
+        ("gpt2-774m", 50_257, 774_030_080),
+        ("gpt2-1558m", 50_257, 1_557_611_200),
+        ("llama-1b", 32_000, 1_100_048_384),  # TinyLlama
+        ("llama-7b", 32_000, 6_738_415_616),
+        ("bloom-560m", 250_880, 559_214_592),
+        ("bloom-1b1", 250_880, 1_065_314_304),
+        ("bloom-7b1", 250_880, 7_069_016_064),
+        ("baichuan-7b", 64_000, 7_000_559_616),
+        ("baichuan-13b", 64_000, 13_264_901_120),
+    ],
+)
+def test_a_preset_has_the_weights_of_the_published_model(
+    preset: str, ids: int, published: int
+) -> None:
+    with torch.device("meta"):
+        model = LanguageModel(Shape.of(TrainSettings(preset=preset), ids))
+    assert model.parameter_count == published
+
+
 @pytest.mark.parametrize("family", FAMILIES, ids=str)
 def test_the_first_weights_are_drawn_as_the_table_says(family: dict[str, object]) -> None:
     model = model_of(**family)
