@@ -24,7 +24,7 @@ from trainer.hugging_face import read_model
 from trainer.model import LanguageModel
 from trainer.plot import loss_plot
 from trainer.shape import Shape
-from trainer.train import METRICS, TrainProgress, TrainSummary, train
+from trainer.train import METRICS, PLANS, TrainProgress, TrainSummary, train
 from trainer.watch import Meter, multiplied
 
 SETTINGS, PLOT, SUMMARY = "train.yaml", "loss.svg", "summary.json"
@@ -86,7 +86,7 @@ class Session:
     def begin(self, watcher: Watcher) -> None:
         """Say what is planned."""
         settings, self._watcher = self.asked.settings, watcher
-        loader = open_loader(self.asked.data, settings)
+        loader = open_loader(self.asked.data, settings, self.asked.output / PLANS)
         self._meter = Meter.of(settings, loader.vocab_size)
         weights = multiplied(Shape.of(settings, loader.vocab_size))
         watcher.note(
