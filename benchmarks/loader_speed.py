@@ -24,7 +24,7 @@ VOCABULARY = 50_257
 ROUNDS = 5
 
 
-def documents(tokens: int, seed: int) -> Iterator[TokenBatch]:
+def documents(tokens: int, seed: int, vocab_size: int = VOCABULARY) -> Iterator[TokenBatch]:
     """Random ids in documents of log-normal lengths, about 400 in the median."""
     random = np.random.default_rng(seed)
     while tokens > 0:
@@ -36,7 +36,7 @@ def documents(tokens: int, seed: int) -> Iterator[TokenBatch]:
                 "text": pa.array(["x"] * len(lengths), pa.string()),
             }
         )
-        yield rows, random.integers(1, VOCABULARY, offsets[-1], np.uint32), offsets
+        yield rows, random.integers(1, vocab_size, offsets[-1], np.uint32), offsets
         tokens -= int(offsets[-1])
 
 
