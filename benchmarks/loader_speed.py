@@ -31,7 +31,7 @@ H100 = {"50M": 1.66, "124M": 0.47}  # Mtok/s that one trains on
 LLAMA = (67.0, 15.0, 4.5, 4.5, 4.5, 2.5, 2.0)  # shares of its seven sources
 
 
-def documents(tokens: int, seed: int) -> Iterator[TokenBatch]:
+def documents(tokens: int, seed: int, vocab_size: int = VOCABULARY) -> Iterator[TokenBatch]:
     """Random ids in documents of log-normal lengths, about 400 in the median."""
     random = np.random.default_rng(seed)
     while tokens > 0:
@@ -43,7 +43,7 @@ def documents(tokens: int, seed: int) -> Iterator[TokenBatch]:
                 "text": pa.array(["x"] * len(lengths), pa.string()),
             }
         )
-        yield rows, random.integers(1, VOCABULARY, offsets[-1], np.uint32), offsets
+        yield rows, random.integers(1, vocab_size, offsets[-1], np.uint32), offsets
         tokens -= int(offsets[-1])
 
 
