@@ -27,7 +27,7 @@ def test_every_training_has_settings_that_work() -> None:
 
 
 def test_a_goal_is_met_or_missed_by_its_figure() -> None:
-    plain = Figures(420_000.0, {"sheet": 0.36}, None, 0.004, 1.0, 1, {})
+    plain = Figures(420_000.0, {"datasheet": 0.36}, None, 0.004, 1.0, 1, {})
     judge(Row("plain", 1, {}, least_tokens=420_000, least_mfu=0.4), plain, None)
     masked = Figures(405_000.0, {}, None, 0.006, 1.0, 1, {})
     judge(Row("masked", 1, {}, beside="plain", most_cost=0.03), masked, plain)
