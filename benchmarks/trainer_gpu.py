@@ -234,7 +234,7 @@ def numerics(bench: Bench, given: dict[str, Any], console: Console) -> dict[str,
     on_gpu = bench.device.type == "cuda"
 
     def outcome(attention: str, *, low: bool, compiled: bool = False) -> Tensor:
-        """The loss and the norm of the gradient."""
+        """The loss and the gradient, end to end."""
         model = model_of(replace(settings, attention=attention), 512)
         model.initialize(0)
         with torch.no_grad():  # as drawn, weights are so small that attention hardly matters
@@ -245,8 +245,13 @@ def numerics(bench: Bench, given: dict[str, Any], console: Console) -> dict[str,
         with torch.autocast(bench.device.type, torch.bfloat16, enabled=low):
             loss = of(*tensors)
         loss.backward()  # type: ignore[no-untyped-call]  # torch leaves it without types
-        gradients = [p.grad for p in model.parameters() if p.grad is not None]
-        return torch.stack((loss.detach(), torch.nn.utils.get_total_norm(gradients))).cpu()
+        gradients = [p.grad.flatten() for p in model.parameters() if p.grad is not None]
+        return torch.cat([loss.detach().flatten(), *gradients]).double().cpu()
+
+    def apart(one: Tensor) -> float:
+        """The larger of two relative differences: of the losses, and of the gradients."""
+        of_loss = (one[0] - exact[0]).abs() / exact[0]
+        return float(max(of_loss, (one[1:] - exact[1:]).norm() / exact[1:].norm()))
 
     exact = outcome("math", low=False)
     ways: dict[str, Callable[[], Tensor]] = {
@@ -264,7 +269,7 @@ def numerics(bench: Bench, given: dict[str, Any], console: Console) -> dict[str,
     table = Table("beside math in float32", "largest relative difference", title="Numerics")
     for name, way in ways.items():
         try:
-            found[name] = float(((way() - exact) / exact).abs().max())
+            found[name] = apart(way())
             table.add_row(name, f"{found[name]:.2g}")
         except (CurateError, RuntimeError) as error:
             table.add_row(name, f"FAILED: {str(error)[:60]}")
