@@ -240,11 +240,11 @@ def classify(data: Any, span: Any, classes: Any, kinds: Any) -> Any:
     for k in range(np.uint64(64)):
         kinds[k] = classes[data[i + k]]
     while wide:
-        k = np.uint64(trailing_zeros(wide))
+        at = np.uint64(trailing_zeros(wide))
         wide &= wide - np.uint64(1)
-        kinds[k], asked, is_behind = kind_at(data, i + k, classes)
-        expected |= asked << k
-        behind |= is_behind << k
+        kinds[at], asked, is_behind = kind_at(data, i + at, classes)
+        expected |= asked << at
+        behind |= is_behind << at
     return behind == expected
 
 
