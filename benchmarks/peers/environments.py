@@ -38,6 +38,7 @@ DOLMA = Peer("dolma", "Dolma 1.2.1")
 NEMO = Peer("nemo", "NeMo Curator 1.4.0")
 RENSA = Peer("rensa", "rensa 0.5.0 and datasketch 2.0.0")
 TOKENIZERS = Peer("tokenizers", "encoders and trainers of BPE")
+LOADERS = Peer("loaders", "datatrove 0.10.1 and litdata 0.2.76")
 
 
 def install(peer: Peer) -> str:
