@@ -1,4 +1,4 @@
-"""One order over a corpus: the same for any split of it, and every document in it once or as asked."""
+"""One order over a corpus: the same for any split, and every document in it, once or as asked."""
 
 import shutil
 from itertools import pairwise
@@ -38,14 +38,12 @@ def documents_in(shards: Path) -> list[list[int]]:
     documents_of_ids,
     st.lists(st.integers(0, 9), max_size=4),
     st.sampled_from([1000, 70_000]),
-    st.sampled_from([1, 40, 1 << 30]),
-    st.booleans(),
+    st.builds(Shards, st.booleans(), st.integers(0, 3), st.sampled_from([1, 40, 1 << 30])),
 )
 def test_shards_are_the_same_for_any_split_and_have_every_document(
-    tmp_path_factory, documents, sizes, vocab_size, shard_bytes, is_shuffled
+    tmp_path_factory, documents, sizes, vocab_size, asked
 ):
     folder = tmp_path_factory.mktemp("split")
-    asked = Shards(shuffle=is_shuffled, shard_bytes=shard_bytes)
     whole = written(folder / "a", [*split(documents, [])], asked, vocab_size)
     parts = written(folder / "b", [*split(documents, sizes)], asked, vocab_size)
     assert digest(whole) == digest(parts)
@@ -55,12 +53,12 @@ def test_shards_are_the_same_for_any_split_and_have_every_document(
     order = ids_of(whole)
     assert documents_in(whole) == [by_id[one] for one in order]
     assert sorted(order) == sorted(by_id)
-    if not is_shuffled:
+    if not asked.shuffle:
         assert order == [*by_id]
     width = 2 if vocab_size == 1000 else 4
     for path in whole.glob("*.bin"):
         rows = pq.read_metadata(path.with_suffix(".docs.parquet")).num_rows
-        assert path.stat().st_size <= shard_bytes or rows == 1
+        assert path.stat().st_size <= asked.shard_bytes or rows == 1
         assert path.stat().st_size % width == 0
     shutil.rmtree(folder)
 
