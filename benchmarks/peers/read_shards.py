@@ -13,6 +13,7 @@ from collections.abc import Callable, Iterator
 from importlib import import_module
 from itertools import pairwise
 from pathlib import Path
+from types import ModuleType
 from typing import Any
 
 import numpy as np
@@ -60,10 +61,24 @@ def litdata(view: Path, truth: Any) -> Iterator[Any]:
 
 def mds(view: Path, _: Any) -> Iterator[Any]:
     """Sequences by Streaming's own dataset, hashes checked."""
+    without_torchvision()
     module = import_module("streaming")
     dataset = module.StreamingDataset(local=str(view), validate_hash="sha1", batch_size=1)
     for index in range(len(dataset)):
         yield dataset[index]["tokens"]
+
+
+def without_torchvision() -> None:
+    """Streaming imports torchvision for images alone, whose wheels want CUDA: an empty one does."""
+    import_module("transformers")  # looks for it as well, and does without
+    names = ("datasets", "datasets.folder", "transforms", "transforms.functional")
+    for name in ("torchvision", *(f"torchvision.{name}" for name in names)):
+        sys.modules[name] = ModuleType(name)
+        parent, _, child = name.rpartition(".")
+        if parent:
+            setattr(sys.modules[parent], child, sys.modules[name])
+    sys.modules["torchvision.datasets"].VisionDataset = type("VisionDataset", (), {})
+    sys.modules["torchvision.transforms.functional"].to_tensor = None
 
 
 def parquet(view: Path, _: Any) -> Iterator[Any]:
