@@ -90,9 +90,7 @@ def _duplicated(numbers: Positions, share: float, random: np.random.Generator) -
     return numbers
 
 
-def _shuffler(
-    vocabulary: Vocabulary | None, random: np.random.Generator
-) -> Callable[[Ids], Ids]:
+def _shuffler(vocabulary: Vocabulary | None, random: np.random.Generator) -> Callable[[Ids], Ids]:
     """What puts the words of a document in another order, or its tokens if words are unknown."""
     if vocabulary is None:
         return random.permutation

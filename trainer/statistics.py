@@ -103,7 +103,7 @@ def differences(
     return found
 
 
-def worth(ladder: Mapping[int, float], tokens: int, reached: float) -> Worth | None:
+def worth(ladder: Mapping[int, float], reached: float) -> Worth | None:
     """How many tokens of the first arm reach these bits per byte.
 
     A straight line over the logarithm of tokens between the steps of the ladder; None if more
