@@ -17,7 +17,8 @@ import pyarrow as pa
 
 from curate.store import sealed
 from tokenizer.dataset import TokenDataset
-from tokenizer.shards import TokenBatch, manifest, verify, write_part
+from tokenizer.shards import TokenBatch, manifest, write_part
+from tokenizer.verify import verify
 from trainer.data import Loader
 
 VOCABULARY = 50_257

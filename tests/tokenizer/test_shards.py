@@ -22,9 +22,9 @@ from tokenizer.shards import (
     ended,
     manifest,
     token_type,
-    verify,
     write_part,
 )
+from tokenizer.verify import verify
 
 END = 0
 
