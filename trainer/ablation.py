@@ -3,7 +3,7 @@
 import json
 import math
 import shutil
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -20,23 +20,11 @@ from curate.store import describe, digest, disk_errors, intact, owned, sealed, w
 from tokenizer.dataset import TokenDataset
 from tokenizer.vocabulary import Vocabulary
 from trainer.checkpoint import identity
-from trainer.controls import COPIES, Corruption, corrupted
+from trainer.controls import Corruption, corrupted
 from trainer.evaluate import document_losses
 from trainer.sample import load_model
 from trainer.settings import TrainSettings
-from trainer.statistics import (
-    MACRO,
-    Difference,
-    Losses,
-    Sizes,
-    Verdict,
-    bits_per_byte,
-    differences,
-    judged,
-    noise,
-    signed,
-    worth,
-)
+from trainer.statistics import MACRO, Losses, Sizes, bits_per_byte
 from trainer.train import METRICS, TrainProgress, pick_device, train
 
 FIRST, SECOND, AGAIN = "A", "B", "A again"
@@ -46,8 +34,6 @@ CORRUPTIONS = {
 }
 LADDER = (0.25, 0.5)  # of the tokens; the whole is there anyway
 LOW_RATE = 0.1  # of the learning rate
-MOST_EPOCHS = 4.0  # tokens seen more often teach less and less
-FEW_DOCUMENTS = 20
 LOSSES, RESULT = "losses.parquet", "result.json"
 OWN_SHARE = 0.1  # of the steps, at the end, whose mean is the loss on its own text
 
@@ -71,6 +57,21 @@ class Protocol:
     margin: float = 0.01  # bits per byte; a smaller difference is of no interest
     held_out_tokens: int = 1_000_000  # of each domain, at most
     corruptions: Mapping[str, Corruption] | None = None  # None: no controls at all
+
+    @property
+    def step_tokens(self) -> int:
+        """The tokens of a step."""
+        return self.settings.batch * self.settings.context
+
+    @property
+    def tokens(self) -> int:
+        """The tokens of a training, the same for every arm."""
+        return self.settings.steps * self.step_tokens
+
+    @property
+    def controls(self) -> list[str]:
+        """The arms whose answer is known."""
+        return [] if self.corruptions is None else [AGAIN, *self.corruptions]
 
 
 @dataclass(frozen=True)
@@ -103,8 +104,8 @@ class Run:
         )
 
 
-def ablate(corpora: Corpora, output: Path, protocol: Protocol, watcher: Watcher) -> dict[str, Any]:
-    """Train on both corpora and on the controls, judge on what is held out; what came of it.
+def ablate(corpora: Corpora, output: Path, protocol: Protocol, watcher: Watcher) -> "Trainings":
+    """Train on both corpora and on the controls, and judge on what is held out.
 
     Every training has a folder in output/runs, which keeps its losses: the same call again goes on
     where the last one was cut off.
@@ -115,14 +116,15 @@ def ablate(corpora: Corpora, output: Path, protocol: Protocol, watcher: Watcher)
     with disk_errors(output):
         output.mkdir(parents=True, exist_ok=True)
     with owned(output):
-        most = protocol.settings.steps * _step_tokens(protocol)
+        most = protocol.tokens
         for name, how in (protocol.corruptions or {}).items():
             folder = output / "controls" / name.replace(" ", "-")
             arms[name] = _control(arms[FIRST], how, (most, corpora.vocabulary), folder)
         arms |= {AGAIN: arms[FIRST]} if protocol.corruptions is not None else {}
-        trainings = _Trainings(arms, held_out, output / "runs", protocol)
+        has_words = corpora.vocabulary is not None
+        trainings = Trainings(arms, held_out, output / "runs", protocol, has_words)
         trainings.finish(watcher)
-    return _told(trainings, _warnings(arms, held_out, corpora.vocabulary, protocol))
+        return trainings
 
 
 def planned(protocol: Protocol) -> list[Run]:
@@ -137,10 +139,6 @@ def planned(protocol: Protocol) -> list[Run]:
         runs += [Run(AGAIN, seed + protocol.seeds) for seed in seeds]
         runs += [Run(name, seed) for name in protocol.corruptions for seed in seeds]
     return runs + [Run(FIRST, seed, share=share) for share in LADDER for seed in seeds]
-
-
-def _step_tokens(protocol: Protocol) -> int:
-    return protocol.settings.batch * protocol.settings.context
 
 
 def _check(arms: Mapping[str, TokenDataset], held_out: Mapping[str, TokenDataset]) -> None:
@@ -175,19 +173,20 @@ def _control(
 
 
 @dataclass(frozen=True)
-class _Trainings:
+class Trainings:
     """All trainings of an ablation, and their losses on what is held out."""
 
     arms: Mapping[str, TokenDataset]
     held_out: Mapping[str, TokenDataset]
     folder: Path
     protocol: Protocol
+    has_words: bool  # so that words were shuffled, not tokens
 
     def finish(self, watcher: Watcher) -> None:
         """Make those that are not there yet."""
         left = [run for run in planned(self.protocol) if self.result(run) is None]
         steps = sum(run.settings(self.protocol).steps for run in left)
-        watcher.begin("ablation", steps * _step_tokens(self.protocol), "tokens")
+        watcher.begin("ablation", steps * self.protocol.step_tokens, "tokens")
         for run in left:
             self._make(run, watcher)
             mean = float(self.means([run])[MACRO][0])
@@ -248,7 +247,7 @@ class _Trainings:
 
         def progress(state: TrainProgress) -> None:
             nonlocal done
-            watcher.advance({"tokens": (state.step - done) * _step_tokens(self.protocol)})
+            watcher.advance({"tokens": (state.step - done) * self.protocol.step_tokens})
             done = state.step
 
         summary = train(self.arms[run.arm].folder, folder, settings, progress)
@@ -288,208 +287,3 @@ def _keep(folder: Path, names: tuple[str, ...]) -> None:
             shutil.rmtree(path)
         elif path.name not in names:
             path.unlink()
-
-
-def _warnings(
-    arms: Mapping[str, TokenDataset],
-    held_out: Mapping[str, TokenDataset],
-    vocabulary: Vocabulary | None,
-    protocol: Protocol,
-) -> list[str]:
-    """What makes the answer worth less."""
-    tokens = protocol.settings.steps * _step_tokens(protocol)
-    found = []
-    for name in (FIRST, SECOND):
-        epochs = tokens / arms[name].tokens
-        if epochs > MOST_EPOCHS:
-            found.append(
-                f"{name} has {arms[name].tokens:,} tokens, which are seen {epochs:.1f} times; "
-                f"more than {MOST_EPOCHS:g} times teach ever less, so train on fewer tokens"
-            )
-        for domain, dataset in held_out.items():
-            if shared := _shared(arms[name], dataset):
-                found.append(
-                    f"{shared:,} of {dataset.documents:,} documents of {domain} are in {name} "
-                    "too; hold out others"
-                )
-    for domain, dataset in held_out.items():
-        if dataset.documents < FEW_DOCUMENTS:
-            found.append(
-                f"{domain} has {dataset.documents} documents, too few for an interval to mean much"
-            )
-    if protocol.corruptions and vocabulary is None:
-        found.append(
-            "no tokenizer is beside the tokens of A, so that tokens are shuffled instead of words; "
-            "name it with --tokenizer"
-        )
-    return found
-
-
-def _shared(arm: TokenDataset, held_out: TokenDataset) -> int:
-    """How many held-out documents have the text of one that was trained on."""
-    wanted = pa.concat_arrays([*_hashes(held_out)]).drop_null()
-    there = pa.concat_arrays(
-        [hashes.filter(pc.is_in(hashes, value_set=wanted)) for hashes in _hashes(arm)]
-    )
-    return int(pc.sum(pc.is_in(wanted, value_set=there), min_count=0).as_py())
-
-
-def _hashes(dataset: TokenDataset) -> Iterator[pa.Array]:
-    """The content hashes of a part's documents."""
-    for part in dataset.manifest["parts"]:
-        path = dataset.folder / f"{part['name']}.docs.parquet"
-        yield pq.read_table(path, columns=["content_hash"])["content_hash"].combine_chunks()
-
-
-def _told(trainings: _Trainings, warnings: list[str]) -> dict[str, Any]:
-    """All that came of it, as ablation.json holds it."""
-    protocol, sizes = trainings.protocol, trainings.sizes()
-    others = [trainings.losses(trainings.of(name)) for name in _control_names(protocol)]
-    rates = []
-    for rate in (1.0, LOW_RATE):
-        pair = tuple(trainings.losses(trainings.of(arm, rate)) for arm in (FIRST, SECOND))
-        found = differences(pair[0], pair[1], sizes, others if rate == 1 else ())
-        rates.append((protocol.settings.learning_rate * rate, pair, found))
-    verdict = judged(rates[0][2][MACRO], rates[1][2][MACRO], protocol.margin)
-    controls = [_control_told(trainings, name, others) for name in _control_names(protocol)]
-    verdict = _unless_controls_fail(verdict, controls)
-    tokens = protocol.settings.steps * _step_tokens(protocol)
-    known = noise([bits_per_byte(arm, sizes)[MACRO] for arm in (*rates[0][1], *others)])
-    return {
-        "format": "ablation",
-        "version": 1,
-        "answer": verdict.answer,
-        "sentence": verdict.sentence,
-        "arms": [_arm_told(trainings, name, tokens) for name in (FIRST, SECOND)],
-        "held_out": [
-            {"name": name, "documents": len(sizes[name]), "bytes": int(sizes[name].sum())}
-            for name in trainings.held_out
-        ],
-        "tokens": tokens,
-        "seeds": protocol.seeds,
-        "margin": protocol.margin,
-        "sigma": _finite(known.sigma),
-        "freedom": known.freedom,
-        "parameters": (trainings.result(planned(protocol)[0]) or {})["parameters"],
-        "settings": asdict(protocol.settings),
-        "rates": [
-            {
-                "learning_rate": rate,
-                "differences": [_difference_told(*one) for one in found.items()],
-                "bits_per_byte": {
-                    arm: {name: seeds.tolist() for name, seeds in bits_per_byte(one, sizes).items()}
-                    for arm, one in zip((FIRST, SECOND), pair, strict=True)
-                },
-            }
-            for rate, pair, found in rates
-        ],
-        "worth": _worth_told(trainings, tokens),
-        "controls": controls,
-        "warnings": warnings + [one["missed"] for one in controls if one["missed"]],
-    }
-
-
-def _control_names(protocol: Protocol) -> list[str]:
-    return [] if protocol.corruptions is None else [AGAIN, *protocol.corruptions]
-
-
-def _arm_told(trainings: _Trainings, name: str, tokens: int) -> dict[str, Any]:
-    dataset = trainings.arms[name]
-    losses = [(trainings.result(run) or {})["own_loss"] for run in trainings.of(name)]
-    folder = dataset.folder.resolve()
-    return {
-        "arm": name,
-        "name": folder.parent.name if folder.name == "tokens" else folder.name,
-        "documents": dataset.documents,
-        "tokens": dataset.tokens,
-        "bytes": dataset.manifest["bytes"],
-        "epochs": tokens / dataset.tokens,
-        "own_loss": sum(losses) / len(losses),
-        "digest": dataset.digest,
-    }
-
-
-def _difference_told(name: str, found: Difference) -> dict[str, Any]:
-    numbers = {key: _finite(value) for key, value in asdict(found).items()}
-    return {"domain": name, **numbers, "claimed": found.claimed}
-
-
-def _finite(value: float) -> float | None:
-    """A number as JSON has it."""
-    return value if math.isfinite(value) else None
-
-
-def _control_told(trainings: _Trainings, name: str, controls: Sequence[Losses]) -> dict[str, Any]:
-    """What the protocol says of A against a control whose answer is known."""
-    protocol = trainings.protocol
-    names = _control_names(protocol)
-    others = [one for other, one in zip(names, controls, strict=True) if other != name]
-    second = trainings.losses(trainings.of(SECOND))
-    first = trainings.losses(trainings.of(FIRST))
-    arms = first, controls[names.index(name)]
-    found = differences(*arms, trainings.sizes(), [second, *others])[MACRO]
-    expected = "no difference" if name == AGAIN else "worse"
-    seen = ("better" if found.value < 0 else "worse") if found.claimed else "no difference"
-    how = (protocol.corruptions or {}).get(name, Corruption())
-    return {
-        "name": name,
-        "about": _corruption_told(how),
-        "expected": expected,
-        "seen": seen,
-        "passed": seen == expected,
-        "missed": "" if seen == expected else _missed(name, found),
-        **_difference_told(MACRO, found),
-    }
-
-
-def _corruption_told(how: Corruption) -> str:
-    if how.duplicated:
-        return (
-            f"A with {how.duplicated:.0%} of its documents replaced by copies of few others, "
-            f"{COPIES} of each"
-        )
-    if how.shuffled:
-        return f"A with the words of {how.shuffled:.0%} of its documents in another order"
-    return "A itself, with other seeds and in another order"
-
-
-def _missed(name: str, found: Difference) -> str:
-    told = f"{signed(found.value)} bits per byte, {signed(found.low)} to {signed(found.high)}"
-    if name == AGAIN:
-        return f"control: A with other seeds seems to be another corpus ({told}); take more seeds"
-    return (
-        f"control: {name} were not found ({told}); a harm as small as this one is not seen at this "
-        "size: train on more tokens, or with more seeds"
-    )
-
-
-def _unless_controls_fail(verdict: Verdict, controls: Sequence[dict[str, Any]]) -> Verdict:
-    """The verdict, unless the protocol tells a corpus from itself."""
-    for control in controls:
-        if control["name"] == AGAIN and not control["passed"]:
-            return Verdict("undecided", f"not decided: {control['missed']}")
-    return verdict
-
-
-def _worth_told(trainings: _Trainings, tokens: int) -> dict[str, Any]:
-    """The ladder of A, and where on it B stands."""
-    ladder = {}
-    for share in (*LADDER, 1.0):
-        runs = trainings.of(FIRST, share=share)
-        steps = runs[0].settings(trainings.protocol).steps
-        ladder[steps * _step_tokens(trainings.protocol)] = float(
-            trainings.means(runs)[MACRO].mean()
-        )
-    reached = float(trainings.means(trainings.of(SECOND))[MACRO].mean())
-    found = worth(ladder, reached)
-    equal = f"{found.bound} {found.tokens:,.0f}".strip() if found else ""
-    return {
-        "ladder": [{"tokens": step, "bits_per_byte": value} for step, value in ladder.items()],
-        "reached": reached,
-        "tokens": found.tokens if found else None,
-        "bound": found.bound if found else "",
-        "share": found.tokens / tokens if found else None,
-        "sentence": f"B at {tokens:,} tokens equals A at {equal} tokens"
-        if found
-        else "More tokens of A are not better on the ladder, so that B's worth cannot be told",
-    }

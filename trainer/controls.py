@@ -11,18 +11,9 @@ import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
 from curate.column import Positions
-from curate.store import describe, disk_errors, sealed, sync_file, write_atomic
+from curate.store import disk_errors, sealed, write_atomic
 from tokenizer.dataset import TokenDataset
-from tokenizer.shards import (
-    DOCUMENTS,
-    MANIFEST,
-    ROW_GROUP,
-    SUFFIXES,
-    PartSummary,
-    _index,
-    manifest,
-    running_sums,
-)
+from tokenizer.shards import DOCUMENTS, MANIFEST, ROW_GROUP, closed_part, manifest
 from tokenizer.vocabulary import Vocabulary
 
 Ids = NDArray[np.unsignedinteger[Any]]
@@ -122,22 +113,17 @@ def _rows(dataset: TokenDataset, numbers: Positions, spoiled: NDArray[np.bool_])
 
 def _write(folder: Path, like: TokenDataset, documents: Iterator[Ids], rows: pa.Table) -> None:
     """Shards of one part with these documents, of the vocabulary of others."""
-    starts = running_sums(rows["n_tokens"].to_numpy())
-    paths = [folder / (PART + suffix) for suffix in SUFFIXES]
     with disk_errors(folder):
         folder.mkdir(parents=True, exist_ok=True)
-        with paths[0].open("wb") as file:
+        with (folder / f"{PART}.bin").open("wb") as file:
             for tokens in documents:
                 file.write(np.append(tokens, like.end_of_text).astype(like.dtype).data)
-        with paths[1].open("wb") as file:
-            file.writelines(_index(starts, like.dtype))
-        np.save(paths[2], starts)
-        pq.write_table(rows, paths[3], row_group_size=ROW_GROUP, compression="zstd")
-        for path in paths:
-            sync_file(path)
-    size = sum(rows["n_bytes"].to_pylist())
-    files = {path.name: describe(path) for path in paths}
-    part = PartSummary(PART, len(rows), int(starts[-1]), size, files)
+        path = folder / f"{PART}.docs.parquet"
+        pq.write_table(rows, path, row_group_size=ROW_GROUP, compression="zstd")
+        size = sum(rows["n_bytes"].to_pylist())
+        lengths = rows["n_tokens"].to_numpy()
+        part = closed_part(folder, PART, lengths, size, like.manifest["dtype"])
     said = like.manifest
-    identity = (said["vocabulary"], like.vocab_size, like.end_of_text, said.get("probe"))
+    told = {"probe": said["probe"]} if "probe" in said else None
+    identity = (said["vocabulary"], like.vocab_size, like.end_of_text, told)
     write_atomic(folder / MANIFEST, sealed(manifest([part], *identity)))
