@@ -535,8 +535,8 @@ class _Run:
             for name in parts[-1].files:
                 self._files[f"tokens/{name}"] = self._work.path(key, name)
         told = (self._plan.recipe.shards or shuffle.Shards()).told(facts["probe"])
-        names = ("fingerprint", "vocabulary", "end_of_text_id")
-        manifest = shards.manifest(parts, *(facts[name] for name in names), told)
+        words = facts["fingerprint"]
+        manifest = shards.manifest(parts, words, facts["vocabulary"], facts["end_of_text_id"], told)
         texts["tokens/manifest.json"] = sealed(manifest)
         return {name: manifest[name] for name in ("documents", "tokens", "bytes")} | {
             "vocabulary": facts["vocabulary"],

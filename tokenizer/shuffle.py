@@ -106,7 +106,8 @@ def placed(
 ) -> None:
     """Copy documents to their places; for arrays that may be written or not there is one kernel."""
     given = (starts, lengths.astype(np.int64, copy=False), places)
-    place_documents(frozen(tokens), *map(frozen, given), out)
+    starts, lengths, places = map(frozen, given)
+    place_documents(frozen(tokens), starts, lengths, places, out)
 
 
 def warm(body: NDArray[Any]) -> None:
