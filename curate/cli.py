@@ -42,6 +42,7 @@ from curate.room import LEAST
 from curate.run import Job
 from curate.signal import Signal
 from curate.stored import stored
+from curate.train_commands import EVALUATE, TRAIN, evaluate_command, train_command
 from tokenizer.commands import app as tokenizer_app
 
 app = typer.Typer(
@@ -427,6 +428,10 @@ def sample(
     """Let a trained model write."""
     text = training.sample(model, prompt, tokens=tokens, temperature=temperature, seed=seed)
     print(printable(text))
+
+
+app.command(name="train", epilog=TRAIN)(train_command)
+app.command(name="evaluate", epilog=EVALUATE)(evaluate_command)
 
 
 def main() -> None:

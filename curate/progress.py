@@ -51,7 +51,7 @@ def line(text: str) -> Text:
 
 
 class _Rates(ProgressColumn):
-    """Documents/s, MB/s, kept and dropped."""
+    """Documents/s, MB/s, kept and dropped; or what the phase says of itself."""
 
     def render(self, task: Task) -> Text:
         documents, kept, size = (task.fields[name] for name in ("documents", "kept", "bytes"))
@@ -63,6 +63,8 @@ class _Rates(ProgressColumn):
             parts.append(f"kept {kept:,}, dropped {documents - kept:,}")
         if tokens := task.fields.get("tokens"):
             parts.append(f"{tokens:,} tokens")
+        if said := task.fields.get("said"):
+            parts.append(said)
         return Text("  ".join(parts))
 
 
@@ -76,6 +78,7 @@ class Watcher:
     _phase: str = ""
     _unit: str = ""
     _total: int = 0
+    _said: str = ""
     _counts: dict[str, int] = field(default_factory=dict)
     _began: float = 0.0
     _spoke: float = 0.0
@@ -111,7 +114,7 @@ class Watcher:
 
     def begin(self, phase: str, total: int, unit: str) -> None:
         """A phase of so many bytes or documents begins."""
-        self._phase, self._total, self._unit = phase, total, unit
+        self._phase, self._total, self._unit, self._said = phase, total, unit, ""
         self._counts = {"documents": 0, "kept": 0, "bytes": 0}
         self._began = self._spoke = time.monotonic()
         self._task = self._bar.add_task(phase, total=total or None, **self._counts)  # type: ignore[arg-type]  # fields of our own
@@ -122,11 +125,15 @@ class Watcher:
             self._counts[name] = self._counts.get(name, 0) + count
         if self._task is not None:
             done = self._counts.get(self._unit, 0)
-            self._bar.update(self._task, completed=done, **self._counts)  # type: ignore[arg-type]  # fields of our own
+            self._bar.update(self._task, completed=done, said=self._said, **self._counts)  # type: ignore[arg-type]  # fields of our own
         now = time.monotonic()
         if not self.console.is_terminal and now - self._spoke > QUIET_SECONDS:
             self._spoke = now
             self.note(f"{self._phase}: {self._line(now)}")
+
+    def say(self, text: str) -> None:
+        """What stands beside the bar and in the lines of this phase, until it is said anew."""
+        self._said = text
 
     def end(self) -> None:
         """The phase is over; one line of it stays."""
@@ -147,8 +154,10 @@ class Watcher:
         if documents:
             parts.append(f"kept {kept:,}, dropped {documents - kept:,}")
         done = self._counts.get(self._unit, 0)
-        if self._unit == "tokens":
-            parts.append(f"{done:,} of {self._total:,} tokens")
+        if self._unit in ("tokens", "steps"):
+            parts.append(f"{done:,} of {self._total:,} {self._unit}")
+        if self._said:
+            parts.append(self._said)
         if 0 < done < self._total:
             parts.append(f"{seconds / done * (self._total - done):.0f} s left")
         return ", ".join(parts)

@@ -7,6 +7,7 @@ import importlib.util
 import json
 import math
 import pkgutil
+import re
 import typing
 from collections.abc import Hashable
 from dataclasses import dataclass, replace
@@ -122,8 +123,8 @@ def load(path: str | Path) -> Recipe:
 
 def parse(text: str, where: str) -> Recipe:
     """A recipe from YAML text; `where` names it in errors."""
-    document = _mapping(_yaml(text, where), where)
-    _known(document, KEYS, where)
+    document = mapping(strict_yaml(text, where), where)
+    known(document, KEYS, where)
     steps: list[Step] = []
     for index, item in enumerate(_list(document.get("stages", []), f"{where}: stages")):
         step = _step(item, f"{where}: stages[{index}]")
@@ -134,7 +135,7 @@ def parse(text: str, where: str) -> Recipe:
         name=_text(document, "name", Path(where).stem, where),
         about=_text(document, "about", "", where),
         source=_text(document, "source", "", where),
-        read=_build(Read, document.get("read"), f"{where}: read"),
+        read=build(Read, document.get("read"), f"{where}: read"),
         steps=tuple(steps),
         tokenizer=_section(document, "tokenizer", Train, where),
         shards=_section(document, "shards", Shards, where),
@@ -260,7 +261,8 @@ class _Loader(yaml.SafeLoader):
         return super().construct_mapping(node, deep)
 
 
-def _yaml(text: str, where: str) -> Any:
+def strict_yaml(text: str, where: str) -> Any:
+    """A value from YAML text, without what makes YAML dangerous or surprising."""
     try:
         return yaml.load(text, _Loader)  # a SafeLoader with less
     except RecipeError as error:
@@ -284,13 +286,13 @@ def _step(item: Any, where: str) -> Step:
     stage = _named(name, where, "stage")
     if isinstance(stage, Signal):
         raise RecipeError(f"{where}: {name} is a signal; write `filter:` and list it there")
-    return Step(name, _build(stage, settings, f"{where}: {name}"))
+    return Step(name, build(stage, settings, f"{where}: {name}"))
 
 
 def _filter(settings: Any, where: str) -> Step:
     """A filter from a list of signals, or from such a list and what holds for all of them."""
     if isinstance(settings, dict):
-        _known(settings, ("signals", *FILTER_KEYS), f"{where}: filter")
+        known(settings, ("signals", *FILTER_KEYS), f"{where}: filter")
         listed = settings.get("signals")
         shared = {key: settings[key] for key in FILTER_KEYS if key in settings}
     else:
@@ -320,8 +322,8 @@ def _signal(item: Any, shared: dict[str, Any], where: str) -> Signal:
     where = f"{where}: {name}"
     if not isinstance(signal, Signal):
         raise RecipeError(f"{where} is a stage, not a signal; list it under `stages:`")
-    given = _mapping({} if settings is None else settings, where)
-    _known(given, ("low", "high", *FILTER_KEYS), where)
+    given = mapping({} if settings is None else settings, where)
+    known(given, ("low", "high", *FILTER_KEYS), where)
     low = _bound(given, "low", signal.low, where)
     high = _bound(given, "high", signal.high, where)
     if low > high:
@@ -333,7 +335,7 @@ def _adapted(signal: Signal, shared: dict[str, Any], given: dict[str, Any], wher
     """The signal with its words and its bounds by language; what all share is a default."""
     if "by_language" in given or "by_language" in shared:
         name = given.get("by_language", shared.get("by_language"))
-        bounds = table(_typed(str, name, f"{where}: by_language"))
+        bounds = table(typed(str, name, f"{where}: by_language"))
         if "by_language" in given and signal.name not in bounds:
             near = nearest(signal.name, [*bounds])
             raise RecipeError(f"{where}: by_language: {name} has no column {signal.name}{near}")
@@ -348,7 +350,7 @@ def _adapted(signal: Signal, shared: dict[str, Any], given: dict[str, Any], wher
 def _words(given: Any, where: str) -> Words:
     if isinstance(given, str):
         given = {"default": given}
-    ways = {key: _typed(str, way, where) for key, way in _mapping(given, where).items()}
+    ways = {key: typed(str, way, where) for key, way in mapping(given, where).items()}
     default = ways.pop("default", "space")
     try:
         return Words(default, tuple(sorted(ways.items())))
@@ -386,24 +388,25 @@ def nearest(name: str, names: list[str]) -> str:
     return f"; did you mean {near[0]}?" if near else ""
 
 
-def _build(kind: type, settings: Any, where: str) -> Any:
+def build(kind: type, settings: Any, where: str) -> Any:
     """A dataclass from its YAML settings, each checked against the type of its field."""
-    given = _mapping(settings if settings is not None else {}, where)
+    given = mapping(settings if settings is not None else {}, where)
     fields = [field.name for field in dataclasses.fields(kind) if field.init]
-    _known(given, fields, where)
+    known(given, fields, where)
     for field in dataclasses.fields(kind):
         needed = field.default is field.default_factory is dataclasses.MISSING
         if field.init and needed and field.name not in given:
             raise RecipeError(f"{where}: {field.name} is missing; it has no default")
     hints = typing.get_type_hints(kind)
-    values = {key: _typed(hints[key], value, f"{where}: {key}") for key, value in given.items()}
+    values = {key: typed(hints[key], value, f"{where}: {key}") for key, value in given.items()}
     try:
         return kind(**values)
     except RecipeError as error:
         raise RecipeError(f"{where}: {error}") from error
 
 
-def _typed(kind: Any, value: Any, where: str) -> Any:
+def typed(kind: Any, value: Any, where: str) -> Any:
+    """A value, checked against the type of its setting."""
     _not_huge(value, where)
     try:
         text = json.dumps(value, allow_nan=False)
@@ -413,23 +416,29 @@ def _typed(kind: Any, value: Any, where: str) -> Any:
         return TypeAdapter(kind).validate_json(text, strict=True)
     except ValidationError as error:
         problem = error.errors()[0]["msg"]
-        raise RecipeError(f"{where}: {problem}, not {value!r}") from error
+        powers = isinstance(value, str) and re.fullmatch(r"-?(\d+)e(-?\d+)", value)
+        hint = f"; with a point it is a number: {powers[1]}.0e{int(powers[2]):+}" if powers else ""
+        if kind is str and isinstance(value, bool | int | float):
+            hint = "; put it in quotes"
+        raise RecipeError(f"{where}: {problem}, not {value!r}{hint}") from error
 
 
 def _section(document: dict[str, Any], key: str, kind: type, where: str) -> Any:
     if key not in document:
         return None
-    return _build(kind, document[key], f"{where}: {key}")
+    return build(kind, document[key], f"{where}: {key}")
 
 
-def _known(given: dict[str, Any], names: typing.Sequence[str], where: str) -> None:
+def known(given: dict[str, Any], names: typing.Sequence[str], where: str) -> None:
+    """Refuse a key that no setting has, with the one that was probably meant."""
     for key in given:
         if key not in names:
             near = nearest(key, list(names)) or f"; it has {', '.join(names) or 'no settings'}"
             raise RecipeError(f"{where}: no setting {key!r}{near}")
 
 
-def _mapping(value: Any, where: str) -> dict[str, Any]:
+def mapping(value: Any, where: str) -> dict[str, Any]:
+    """The value, which must be `key: value` lines."""
     if not isinstance(value, dict):
         raise RecipeError(f"{where}: expected `key: value` lines, not {value!r}")
     return value

@@ -9,7 +9,7 @@ import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 from curate.errors import BusyError, DiskError
 
@@ -58,19 +58,26 @@ def sync_file(path: Path) -> None:
 sync_folder = sync_file  # opening a folder read-only and syncing it makes its entries durable
 
 
-def write_atomic(path: Path, content: bytes) -> None:
-    """Give `path` this content in one step: no reader ever sees a part of it."""
+@contextmanager
+def replacing(path: Path) -> Iterator[BinaryIO]:
+    """A file that takes the place of `path` once it is written: no reader sees a part of it."""
     temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
     with disk_errors(path.parent):
         try:
             with temporary.open("wb") as file:
-                file.write(content)
+                yield file
                 file.flush()
                 os.fsync(file.fileno())
             temporary.replace(path)
         finally:
             temporary.unlink(missing_ok=True)
         sync_folder(path.parent)
+
+
+def write_atomic(path: Path, content: bytes) -> None:
+    """Give `path` this content in one step."""
+    with replacing(path) as file:
+        file.write(content)
 
 
 def sealed(value: dict[str, Any]) -> bytes:

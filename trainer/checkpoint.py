@@ -1,32 +1,94 @@
-"""A training run on disk: one safetensors file, replaced whole, so it is never half of anything."""
+"""A training on disk: safetensors files named by their step, the newest of which goes on.
+
+A file holds whole tensors, whatever processes had parts of them, so that any number of processes
+can go on from it. It takes its place when it is complete, and only then are older ones removed.
+"""
 
 import json
-from dataclasses import asdict, dataclass
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
 from safetensors import SafetensorError, safe_open
-from safetensors.torch import save
 
 from curate.errors import ModelError
-from curate.store import canonical, write_atomic
+from curate.store import canonical, replacing
+from trainer.distributed import Ranks, shard_like, whole
 from trainer.model import LanguageModel, Tensor, torch
 from trainer.settings import TrainSettings
 
-FILE = "checkpoint.safetensors"
+PREFIX, SUFFIX = "checkpoint-", ".safetensors"
 # What may differ between a run and its resumption: none of it changes what is learned.
-FREE = ("device", "checkpoint_every", "prompt", "sample_tokens", "temperature", "top_k")
+FREE = (
+    "preset",  # what it stands for is in the other settings
+    "checkpoint_every",
+    "keep",
+    "evaluate_every",
+    "skip_bad",
+    "prompt",
+    "sample_tokens",
+    "temperature",
+    "top_k",
+    "top_p",
+)
+# These change the order in which sums are added up, and so at most the last bits.
+ORDER = (
+    "micro_batch",
+    "device",
+    "threads",
+    "compiled",
+    "attention",
+    "recompute",
+    "loss_chunk",
+    "parallel",
+    "deterministic",
+)
+_TYPES = {
+    torch.float64: "F64",
+    torch.int64: "I64",
+    torch.float32: "F32",
+    torch.int32: "I32",
+    torch.bfloat16: "BF16",
+    torch.float16: "F16",
+    torch.uint8: "U8",
+}
 
 
 @dataclass
 class Progress:
     """How far a run has come, and what it is a run of."""
 
-    step: int
-    first_loss: float
-    last_loss: float
-    tokens: str  # digest of the token shards' manifest
+    tokens: str  # digest of the token shards' manifests
     settings: dict[str, Any]
+    step: int = 0
+    first_loss: float | None = None  # of the first step that changed a weight
+    last_loss: float | None = None
+    skipped: int = 0  # steps that changed no weight
+    bad: int = 0  # of them, the last ones in a row
+    notes: list[str] = field(default_factory=list)  # of this process, not of the run
+
+
+@dataclass(frozen=True)
+class State:
+    """All tensors that a step changes."""
+
+    model: LanguageModel
+    optimizers: tuple[torch.optim.Optimizer, ...]
+    norms: Tensor  # see trainer/spikes.py
+
+    def tensors(self) -> dict[str, Tensor]:
+        """Every one of them by name."""
+        tensors = {f"model.{name}": tensor for name, tensor in self.model.state_dict().items()}
+        for name, parameter in self.model.named_parameters():
+            for optimizer in self.optimizers:
+                state = optimizer.state.get(parameter, {})
+                tensors |= {f"optimizer.{key}.{name}": tensor for key, tensor in state.items()}
+        tensors["spikes.norms"] = self.norms
+        tensors["random.cpu"] = torch.get_rng_state()
+        if self.norms.is_cuda:
+            tensors["random.cuda"] = torch.cuda.get_rng_state()
+        return tensors
 
 
 def identity(settings: TrainSettings) -> dict[str, Any]:
@@ -35,79 +97,141 @@ def identity(settings: TrainSettings) -> dict[str, Any]:
 
 
 def write_checkpoint(
-    folder: Path, model: LanguageModel, optimizer: torch.optim.Optimizer, progress: Progress
+    folder: Path, state: State, progress: Progress, keep: int, ranks: Ranks
 ) -> None:
-    """Put the run's whole state into its folder, in place of the last one."""
-    tensors = {f"model.{name}": tensor for name, tensor in model.state_dict().items()}
-    for name, state in _named_state(model, optimizer).items():
-        tensors |= {f"optimizer.{key}.{name}": tensor for key, tensor in state.items()}
-    tensors["random.cpu"] = torch.get_rng_state()
-    if torch.cuda.is_available():
-        tensors["random.cuda"] = torch.cuda.get_rng_state()
-    tensors = {name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}
-    # One key: safetensors keeps several in a random order.
-    write_atomic(folder / FILE, save(tensors, {"progress": canonical(asdict(progress))}))
+    """Put the run's whole state into its folder, and remove all but the newest `keep`.
+
+    Every process must call it; the first one writes.
+    """
+    told = {name: value for name, value in asdict(progress).items() if name != "notes"}
+    path = folder / f"{PREFIX}{progress.step:08}{SUFFIX}"
+    tensors, metadata = state.tensors(), {"progress": canonical(told)}
+    if not ranks.is_first:
+        for _, tensor in _in_order(tensors):
+            whole(tensor)  # to which this process has a part to give
+        return
+    write_tensors(path, tensors, metadata)
+    older = [one for one in checkpoints(folder) if one <= path]
+    for one in set(checkpoints(folder)) - set(older[-keep:]):
+        one.unlink()  # also those after it, which a run from an older one has passed over
 
 
-def read_checkpoint(
-    folder: Path, model: LanguageModel, optimizer: torch.optim.Optimizer, fresh: Progress
-) -> Progress:
-    """Load the folder's checkpoint into model and optimizer; `fresh` itself where there is none.
+def checkpoints(folder: Path) -> list[Path]:
+    """The checkpoints of a folder, the newest last."""
+    return sorted(folder.glob(f"{PREFIX}*{SUFFIX}"))
+
+
+def write_tensors(path: Path, tensors: Mapping[str, Tensor], metadata: Mapping[str, str]) -> None:
+    """A safetensors file, written tensor by tensor.
+
+    The library's writer would hold all of them in memory, twice: 24 bytes a weight.
+    """
+    header: dict[str, Any] = {"__metadata__": dict(metadata)}
+    end = 0
+    for name, tensor in _in_order(tensors):
+        begin, end = end, end + tensor.numel() * tensor.element_size()
+        kind, shape = _TYPES[tensor.dtype], list(tensor.shape)
+        header[name] = {"dtype": kind, "shape": shape, "data_offsets": [begin, end]}
+    text = json.dumps(header, separators=(",", ":")).encode()
+    text += b" " * (-len(text) % 8)
+    with replacing(path) as file:
+        file.write(len(text).to_bytes(8, "little") + text)
+        for _, tensor in _in_order(tensors):
+            values = whole(tensor.detach()).cpu().contiguous().reshape(-1)
+            file.write(values.view(torch.uint8).numpy().data)
+
+
+def _in_order(tensors: Mapping[str, Tensor]) -> list[tuple[str, Tensor]]:
+    """Wide numbers first, so that each begins at a multiple of its size."""
+    return sorted(tensors.items(), key=lambda item: -item[1].element_size())
+
+
+def resume(folder: Path, state: State, fresh: Progress, *, allow_data_change: bool) -> Progress:
+    """Load the folder's newest whole checkpoint; `fresh` itself where there is none.
 
     Refuses one of other tokens or other settings.
     """
-    path = folder / FILE
-    if not path.exists():
+    found = checkpoints(folder)
+    if not found:
         return fresh
-    tensors, progress = _read(path)
+    path, progress, notes = _newest(found)
     if progress.tokens != fresh.tokens:
-        raise ModelError(f"{path}: of other token shards; train into another folder, or delete it")
-    for name, value in fresh.settings.items():
-        if progress.settings.get(name) != value:
+        if not allow_data_change:
             raise ModelError(
-                f"{path}: its train.{name} was {progress.settings.get(name)}, now it is {value}; "
-                "train into another folder, or delete it"
+                f"{path}: of other token shards; train into another folder, delete it, or go on "
+                "with these by --allow-data-change"
             )
-    names = model.state_dict()
-    model.load_state_dict({name: tensors[f"model.{name}"] for name in names})
-    _load_state(model, optimizer, tensors)
-    torch.set_rng_state(tensors["random.cpu"])
-    if "random.cuda" in tensors and torch.cuda.is_available():
-        torch.cuda.set_rng_state(tensors["random.cuda"])
+        notes.append(f"{path.name}: of other token shards; going on with these")
+    notes += _compared(path, progress.settings, fresh.settings)
+    with safe_open(path, "pt") as file:
+        _load(file, state)
+    progress.notes, progress.tokens, progress.settings = notes, fresh.tokens, fresh.settings
     return progress
 
 
-def _read(path: Path) -> tuple[dict[str, Tensor], Progress]:
+def _newest(paths: Sequence[Path]) -> tuple[Path, Progress, list[str]]:
+    """The newest checkpoint that is whole, its progress, and what is wrong with newer ones."""
+    notes: list[str] = []
+    for path in reversed(paths):
+        try:
+            return path, _progress(path), notes
+        except ModelError as error:
+            if path == paths[0]:
+                raise
+            notes.append(f"{error}; going on from an older one")
+    raise AssertionError(paths)
+
+
+def _progress(path: Path) -> Progress:
     try:
         with safe_open(path, "pt") as file:
-            tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118  # it is no dict
             progress = Progress(**json.loads(file.metadata()["progress"]))
+            file.get_slice("random.cpu")  # the last of our tensors
     except (SafetensorError, KeyError, TypeError, ValueError) as error:
         raise ModelError(f"{path}: not a checkpoint of ours ({error}); delete it") from error
-    return tensors, progress
+    return progress
 
 
-def _named_state(
-    model: LanguageModel, optimizer: torch.optim.Optimizer
-) -> dict[str, dict[str, Tensor]]:
-    """The optimizer's state by the name of the weight that it belongs to."""
-    return {
-        name: optimizer.state[parameter]
-        for name, parameter in model.named_parameters()
-        if parameter in optimizer.state
-    }
+def _compared(path: Path, before: Mapping[str, Any], now: Mapping[str, Any]) -> list[str]:
+    """Notes on settings that changed the order of sums; others are refused by name."""
+    notes = []
+    for name, value in now.items():
+        if before.get(name) == value:
+            continue
+        change = f"its train.{name} was {before.get(name)}, now it is {value}"
+        if name not in ORDER:
+            raise ModelError(f"{path}: {change}; train into another folder, or delete it")
+        notes.append(f"{path.name}: {change}: sums may differ in their last bits")
+    return notes
 
 
-def _load_state(
-    model: LanguageModel, optimizer: torch.optim.Optimizer, tensors: dict[str, Tensor]
-) -> None:
-    names = {id(parameter): name for name, parameter in model.named_parameters()}
-    order = [names[id(each)] for group in optimizer.param_groups for each in group["params"]]
-    packed = optimizer.state_dict()
-    packed["state"] = {
-        index: {
-            key: tensors[f"optimizer.{key}.{name}"] for key in ("step", "exp_avg", "exp_avg_sq")
+def _load(file: Any, state: State) -> None:
+    names = set(file.keys())
+    with torch.no_grad():
+        for name, tensor in state.model.state_dict().items():
+            tensor.copy_(shard_like(file.get_tensor(f"model.{name}").to(tensor.device), tensor))
+    by_parameter = {id(parameter): name for name, parameter in state.model.named_parameters()}
+    for optimizer in state.optimizers:
+        packed = optimizer.state_dict()
+        order = [each for group in optimizer.param_groups for each in group["params"]]
+        packed["state"] = {
+            index: dict(_state_of(by_parameter[id(parameter)], parameter, file, names))
+            for index, parameter in enumerate(order)
         }
-        for index, name in enumerate(order)
-    }
-    optimizer.load_state_dict(packed)
+        optimizer.load_state_dict(packed)
+    state.norms.copy_(file.get_tensor("spikes.norms"))
+    torch.set_rng_state(file.get_tensor("random.cpu"))
+    if "random.cuda" in names and state.norms.is_cuda:
+        torch.cuda.set_rng_state(file.get_tensor("random.cuda"))
+
+
+def _state_of(
+    name: str, parameter: Tensor, file: Any, names: set[str]
+) -> Iterator[tuple[str, Tensor]]:
+    """What an optimizer holds for a weight, shared out as the weight is."""
+    for key in ("step", "exp_avg", "exp_avg_sq", "momentum_buffer"):
+        if (full := f"optimizer.{key}.{name}") in names:
+            tensor = file.get_tensor(full).clone()  # else it stays a view of the file
+            alike = tensor.shape == parameter.shape
+            tensor = tensor.to(parameter.device)
+            yield key, shard_like(tensor, parameter) if alike else tensor

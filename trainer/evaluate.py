@@ -1,8 +1,10 @@
 """How well a model predicts documents: nats of each one, and bits per byte of many."""
 
+import json
 import math
-from collections.abc import Iterator
-from typing import NamedTuple
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any, NamedTuple
 
 import numpy as np
 import pyarrow as pa
@@ -12,10 +14,14 @@ from numpy.typing import NDArray
 
 from curate.column import Numbers, Positions
 from curate.errors import ShardError
+from curate.store import write_atomic
 from tokenizer.dataset import TokenDataset
 from trainer.data import IGNORED
 from trainer.model import LanguageModel, Tensor, torch
 
+EVALUATIONS = "evaluations.jsonl"
+GROUPS = ("source", "language")
+_SCORED = ["bits_per_byte", "loss", "documents", "bytes"]
 DESCRIBED = ["doc_id", "source", "language", "n_bytes"]
 MULTIPLE = 64  # of which all rows are, the context's length aside
 # Logits in memory at once: of 50,304 ids 1,334 tokens, of 8,192 ids 8,192.
@@ -88,6 +94,38 @@ def macro(groups: pa.Table) -> float:
     """The mean bits per byte of groups that have a byte, each as heavy as the others."""
     there = groups.filter(pc.greater(groups["bytes"], 0))["bits_per_byte"]
     return pc.mean(there).as_py() if len(there) else math.nan
+
+
+def scores(table: pa.Table) -> list[dict[str, Any]]:
+    """All documents in a row, then a row for each source and each language, for JSON.
+
+    The first has the macro means too. A number that is undefined is None.
+    """
+    whole = {"bits_per_byte": bits_per_byte(table), "loss": loss(table)}
+    whole |= {"documents": len(table), "bytes": pc.sum(table["n_bytes"], min_count=0).as_py()}
+    rows = []
+    for column in GROUPS:
+        groups = by(table, column)
+        whole[f"macro_{column}"] = macro(groups)
+        rows += groups.select([column, *_SCORED]).to_pylist()
+    return [{name: _finite(value) for name, value in row.items()} for row in (whole, *rows)]
+
+
+def _finite(value: Any) -> Any:
+    return None if isinstance(value, float) and not math.isfinite(value) else value
+
+
+def record(folder: Path, step: int, sets: Mapping[str, pa.Table]) -> list[dict[str, Any]]:
+    """Write the scores of these sets at a step into a model folder, in place of later ones."""
+    path = folder / EVALUATIONS
+    lines = path.read_text().splitlines(keepends=True) if path.exists() else []
+    kept = [line for line in lines if line.endswith("}\n") and json.loads(line)["step"] < step]
+    rows = [
+        {"step": step, "set": name, **row} for name, table in sets.items() for row in scores(table)
+    ]
+    new = [json.dumps(row) + "\n" for row in rows]
+    write_atomic(path, "".join(kept + new).encode())
+    return rows
 
 
 def _document_starts(dataset: TokenDataset, limit: int) -> Positions:

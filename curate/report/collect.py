@@ -63,7 +63,7 @@ def collect(folder: Path, samples: int = 3, times: bool = True) -> Report:
         reasons=_reasons(ledger["stages"], recipe),
         signals=signals_of(recipe),
         encoded=encoded_of(folder) if ledger.get("tokens") else [],
-        losses=_losses(folder / "model" / "metrics.jsonl"),
+        losses=losses_of(folder / "model" / "metrics.jsonl"),
         times=read_times(run) if times and run.exists() else {},
     )
     written = folder / "model" / "sample.txt"
@@ -129,7 +129,7 @@ def _rules(report: Report) -> list[Rules]:
     ]
 
 
-def _losses(path: Path) -> list[tuple[int, float]]:
+def losses_of(path: Path) -> list[tuple[int, float]]:
     """Step and loss; a last line that was torn by a crash is passed over."""
     losses = []
     for line in path.read_text().splitlines() if path.exists() else []:

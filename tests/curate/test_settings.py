@@ -56,8 +56,8 @@ def test_every_stage_and_section_tells_defaults_that_can_be_written_in_a_recipe(
         told = settings(stage)
         document = {one.name: yaml.safe_load(one.default) for one in told if one.default}
         if all(one.default and one.default != "''" for one in told):
-            built = recipe._build(stage, document, name)
+            built = recipe.build(stage, document, name)
             # Near-duplicates spell out the bands that a preset, or nothing, stands for.
             assert given(built) == {} or name == "minhash.MinHash", name
             again = json.loads(json.dumps(given(built)))
-            assert recipe._build(stage, again, name) == built, name
+            assert recipe.build(stage, again, name) == built, name

@@ -1,0 +1,197 @@
+"""A training as its user sees it: the plan, a line that goes on, and what came of it."""
+
+import dataclasses
+import os
+from dataclasses import dataclass, field
+from typing import Any
+
+from rich.console import Console
+
+from curate import tokenizing
+from curate.errors import InputError, ModelError
+from curate.progress import Watcher, console, line, printable, show
+from curate.publish import pretty
+from curate.report.charts import short
+from curate.report.collect import losses_of
+from curate.store import write_atomic
+from curate.train_config import TOKENIZER, Training
+from tokenizer import vocabulary
+from tokenizer.dataset import TokenDataset
+from trainer.board import Board
+from trainer.data import Loader, open_loader
+from trainer.evaluate import document_losses, record
+from trainer.model import LanguageModel
+from trainer.plot import loss_plot
+from trainer.sample import load_model
+from trainer.shape import Shape
+from trainer.train import METRICS, TrainProgress, TrainSummary, pick_device, train
+from trainer.watch import Meter, multiplied
+
+SETTINGS, PLOT, SUMMARY = "train.yaml", "loss.svg", "summary.json"
+FILES = {
+    "model.safetensors": "the weights; the folder opens in transformers",
+    SETTINGS: "all settings, for curate train",
+    METRICS: "loss, rate and speed of every step",
+    PLOT: "the loss, drawn",
+    "evaluations.jsonl": "bits per byte of held-out sets, by source and language",
+    SUMMARY: "what is said here, as JSON",
+}
+
+
+def run(asked: Training, *, allow_data_change: bool) -> None:
+    """Train, and show it; of the processes that torchrun starts the first alone speaks."""
+    session = Session(asked)
+    leads = os.environ.get("RANK", "0") == "0"
+    watcher = Watcher(console(stderr=True) if leads else Console(quiet=True))
+    with watcher:
+        session.begin(watcher)
+        summary = train(
+            asked.data,
+            asked.output,
+            asked.settings,
+            session.progress,
+            session.evaluate,
+            allow_data_change=allow_data_change,
+        )
+        watcher.end()
+    if leads:
+        session.tell(summary)
+
+
+@dataclass
+class Session:
+    """A training that is watched."""
+
+    asked: Training
+    sets: dict[str, TokenDataset] = field(init=False)
+    tokenizer: vocabulary.Vocabulary | None = field(init=False)
+    _watcher: Watcher = field(init=False)
+    _meter: Meter = field(init=False)
+    _board: Board | None = None
+    _done: int = 0
+    _scores: list[dict[str, Any]] = field(default_factory=list)
+
+    def __post_init__(self) -> None:
+        trained = TokenDataset(self.asked.folders[0])
+        self.sets = {name: TokenDataset(path) for name, path in self.asked.evaluate.items()}
+        for name, dataset in self.sets.items():
+            if dataset.manifest["vocabulary"] != trained.manifest["vocabulary"]:
+                raise InputError(
+                    f"evaluate.{name}: the tokens in {dataset.folder} are of another tokenizer "
+                    f"than those in {trained.folder}; write shards with that one"
+                )
+        self.tokenizer = _tokenizer(self.asked, trained)
+        self._device = pick_device(self.asked.settings.device)
+
+    def begin(self, watcher: Watcher) -> None:
+        """Say what is planned."""
+        settings, self._watcher = self.asked.settings, watcher
+        loader: Loader = open_loader(self.asked.data, settings)
+        shape = Shape.of(settings, loader.vocab_size)
+        self._meter = Meter.of(shape, self._device, int(os.environ.get("WORLD_SIZE", "1")))
+        tokens = settings.steps * settings.batch * settings.context
+        watcher.note(
+            f"{settings.preset} ({settings.family}): {short(multiplied(shape))} weights in "
+            f"products; {tokens:,} tokens in {settings.steps:,} steps of "
+            f"{settings.batch} x {settings.context:,}"
+        )
+        for name, epochs in loader.epochs(settings.steps * settings.batch).items():
+            watcher.note(f"  {printable(name)}: {epochs:.2f} epochs planned")
+        if self.tokenizer is None:
+            watcher.note(
+                "  no tokenizer lies beside the tokens, so the model will not know text; name one "
+                "with tokenizer=..."
+            )
+        watcher.begin("training", settings.steps, "steps")
+
+    def progress(self, state: TrainProgress) -> None:
+        """A step was made; told by the first process alone."""
+        if not self._done:
+            self._settle()
+            self._board = Board(self.asked.output, state.step)
+        for said in (state.note, state.skipped and f"no weight changed: {state.skipped}"):
+            if said:
+                self._watcher.note(f"step {state.step}: {said}")
+        if self._board:
+            self._board.step(state)
+        self._watcher.say(self._meter.line(state))
+        self._watcher.advance({"steps": state.step - self._done})
+        self._done = state.step
+
+    def _settle(self) -> None:
+        """Write what the model is made by, once its folder is known to be its own."""
+        write_atomic(self.asked.output / SETTINGS, self.asked.as_yaml().encode())
+        if self.tokenizer:
+            tokenizing.save(self.tokenizer, self.asked.output)
+
+    def evaluate(self, model: LanguageModel, step: int) -> None:
+        """Score the model on all held-out sets; called in the first process alone."""
+        if self.sets:
+            found = {name: document_losses(model, one) for name, one in self.sets.items()}
+            self._scores = record(self.asked.output, step, found)
+        if self._board:
+            self._board.scores(self._scores)
+
+    def tell(self, summary: TrainSummary) -> None:
+        """What came of it: figures, files, and what to type next."""
+        output = self.asked.output
+        if not self._done:  # all steps were made before
+            self._settle()
+            self.evaluate(load_model(output)[0].to(self._device), summary.steps)
+        if self._board:
+            self._board.close()
+        losses = losses_of(output / METRICS)
+        write_atomic(output / PLOT, loss_plot(losses, "Training loss").encode())
+        self._meter.measure(self._device)
+        mfu = self._meter.utilisation(summary.tokens_per_second)
+        told = dataclasses.asdict(summary) | {"mfu": mfu, "peaks": self._meter.peaks}
+        write_atomic(output / SUMMARY, pretty(told))
+        rows = [
+            f"\nTrained {summary.steps:,} steps, {summary.tokens:,} tokens on {summary.device}: "
+            f"loss {summary.first_loss:.3f} -> {summary.last_loss:.3f}",
+            self._speed(summary.tokens_per_second, mfu),
+            *(f"  {name}: {seen:.2f} epochs" for name, seen in summary.epochs.items()),
+            *(_score(row) for row in self._scores if "macro_source" in row),
+            f"\nIn {output}:",
+            *(f"  {name:18} {what}" for name, what in FILES.items() if (output / name).exists()),
+            f"\nNext:  {self._next()}",
+        ]
+        for row in rows:
+            show(line(printable(row)))
+
+    def _speed(self, tokens_per_second: float, mfu: dict[str, float]) -> str:
+        if not tokens_per_second:
+            return "  all steps were made before"
+        parts = [f"  {tokens_per_second:,.0f} tokens/s"]
+        for name, share in mfu.items():
+            peak = self._meter.peaks[name] / 1e12
+            parts.append(f"MFU {100 * share:.1f} % of {peak:,.0f} TFLOP/s ({name})")
+        return ", ".join(parts)
+
+    def _next(self) -> str:
+        output = self.asked.output
+        if (output / "tokenizer.json").exists():
+            return f"curate sample {output} --prompt '{self.asked.settings.prompt}'"
+        return f"curate evaluate {output} --data TOKENS"
+
+
+def _score(row: dict[str, Any]) -> str:
+    """The first row of a set in `evaluations.jsonl`, in words."""
+    bits, nats = (row[name] for name in ("bits_per_byte", "loss"))
+    if bits is None or nats is None:
+        return f"  {row['set']}: nothing to predict"
+    return f"  {row['set']}: {bits:.4f} bits per byte, loss {nats:.4f}"
+
+
+def _tokenizer(asked: Training, trained: TokenDataset) -> vocabulary.Vocabulary | None:
+    """The tokenizer of the shards: the one that is named, or one that lies beside them."""
+    beside = [folder.resolve().parent / TOKENIZER for folder in asked.folders]
+    path = asked.tokenizer or next((one for one in beside if one.is_dir()), None)
+    if path is None:
+        return None
+    found = vocabulary.load(path)
+    if found.fingerprint() != trained.manifest["vocabulary"]:
+        raise ModelError(
+            f"{path}: not the tokenizer of {trained.folder}; name that one with tokenizer=..."
+        )
+    return found
