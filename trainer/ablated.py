@@ -9,6 +9,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
+from curate.train_config import set_name
 from tokenizer.dataset import TokenDataset
 from trainer.ablation import AGAIN, FIRST, LADDER, LOW_RATE, SECOND, Trainings, planned
 from trainer.controls import COPIES, Corruption
@@ -79,10 +80,9 @@ def told(trainings: Trainings) -> dict[str, Any]:
 def _arm_told(trainings: Trainings, name: str) -> dict[str, Any]:
     dataset = trainings.arms[name]
     losses = [(trainings.result(run) or {})["own_loss"] for run in trainings.of(name)]
-    folder = dataset.folder.resolve()
     return {
         "arm": name,
-        "name": folder.parent.name if folder.name == "tokens" else folder.name,
+        "name": set_name(dataset.folder),
         "documents": dataset.documents,
         "tokens": dataset.tokens,
         "bytes": dataset.manifest["bytes"],

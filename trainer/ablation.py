@@ -275,7 +275,8 @@ def _of(table: pa.Table, domain: str) -> pa.Table:
 
 def _own_loss(metrics: Path) -> float:
     """The mean training loss of the last steps, in nats per token of the arm's own text."""
-    losses: list[float] = [json.loads(line)["loss"] for line in metrics.read_text().splitlines()]
+    lines = map(json.loads, metrics.read_text().splitlines())
+    losses: list[float] = [line["loss"] for line in lines if "loss" in line]
     last = losses[-max(1, round(OWN_SHARE * len(losses))) :]
     return sum(last) / len(last)
 
