@@ -73,7 +73,8 @@ def told(trainings: Trainings) -> dict[str, Any]:
         ],
         "worth": _worth_told(trainings),
         "controls": controls,
-        "warnings": _warnings(trainings) + [one["missed"] for one in controls if one["missed"]],
+        "warnings": _warnings(trainings)
+        + [one["missed"] for one in controls if one["missed"] and one["name"] != AGAIN],
     }
 
 

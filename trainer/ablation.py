@@ -145,6 +145,8 @@ def _check(arms: Mapping[str, TokenDataset], held_out: Mapping[str, TokenDataset
     """Refuse what cannot be compared."""
     if not held_out:
         raise InputError("nothing is held out; name text of neither corpus with --eval")
+    if MACRO in held_out:
+        raise InputError(f"--eval {MACRO}: what the mean of all is called; write another NAME=PATH")
     datasets = [*arms.values(), *held_out.values()]
     for dataset in datasets:
         if dataset.manifest["vocabulary"] != datasets[0].manifest["vocabulary"]:
