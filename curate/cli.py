@@ -45,6 +45,7 @@ from curate.signal import Signal
 from curate.stored import stored
 from curate.train_commands import EVALUATE, TRAIN, evaluate_command, train_command
 from tokenizer.commands import app as tokenizer_app
+from tokenizer.shards_commands import app as shards_app
 
 app = typer.Typer(
     no_args_is_help=True,
@@ -58,6 +59,7 @@ app = typer.Typer(
 models_app = typer.Typer(no_args_is_help=True, help="Models by name: list, verify, fetch.")
 app.add_typer(models_app, name="models")
 app.add_typer(tokenizer_app, name="tokenizer")
+app.add_typer(shards_app, name="shards")
 app.add_typer(classifier_app, name="classifier")
 app.add_typer(importance_app, name="importance")
 app.add_typer(lm_app, name="lm")
