@@ -74,7 +74,7 @@ def told(trainings: Trainings) -> dict[str, Any]:
         "worth": _worth_told(trainings),
         "controls": controls,
         "warnings": _warnings(trainings)
-        + [one["missed"] for one in controls if one["missed"] and one["name"] != AGAIN],
+        + [one["missed"] for one in controls if one["missed"] not in verdict.sentence],
     }
 
 
@@ -113,7 +113,7 @@ def _control_told(trainings: Trainings, name: str, controls: Sequence[Losses]) -
     arms = first, controls[names.index(name)]
     found = differences(*arms, trainings.sizes(), [second, *others])[MACRO]
     expected = "no difference" if name == AGAIN else "worse"
-    seen = ("better" if found.value < 0 else "worse") if found.claimed else "no difference"
+    seen = ("better" if _wins(found) else "worse") if found.claimed else "no difference"
     how = (protocol.corruptions or {}).get(name, Corruption())
     return {
         "name": name,
@@ -130,7 +130,7 @@ def _corruption_told(how: Corruption) -> str:
     if how.duplicated:
         return (
             f"A with {how.duplicated:.0%} of its documents replaced by copies of few others, "
-            f"{COPIES} of each"
+            f"up to {COPIES} of each"
         )
     if how.shuffled:
         return f"A with the words of {how.shuffled:.0%} of its documents in another order"
@@ -141,16 +141,25 @@ def _missed(name: str, found: Difference) -> str:
     told = f"{signed(found.value)} bits per byte, {signed(found.low)} to {signed(found.high)}"
     if name == AGAIN:
         return f"control: A with other seeds seems to be another corpus ({told}); take more seeds"
+    if _wins(found):
+        return (
+            f"control: {name}, which harm, seem to be better ({told}); so short a training "
+            "misleads, take more tokens"
+        )
     return (
         f"control: {name} were not found ({told}); a harm as small as this one is not seen at this "
         "size: train on more tokens, or with more seeds"
     )
 
 
+def _wins(found: Difference) -> bool:
+    return found.claimed and found.value < 0
+
+
 def _unless_controls_fail(verdict: Verdict, controls: Sequence[dict[str, Any]]) -> Verdict:
-    """The verdict, unless the protocol tells a corpus from itself."""
+    """The verdict, unless the protocol tells a corpus from itself or takes harm for good."""
     for control in controls:
-        if control["name"] == AGAIN and not control["passed"]:
+        if control["seen"] == "better" or (control["name"] == AGAIN and not control["passed"]):
             return Verdict("undecided", f"not decided: {control['missed']}")
     return verdict
 

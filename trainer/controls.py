@@ -23,6 +23,7 @@ PART = "part-00000"
 # as many different documents would teach nearly as much as what they replaced (Muennighoff et al.
 # 2023: up to four epochs of the same are almost as good as new text).
 COPIES = 50
+FEWEST = 10  # documents that are copied: of one or two it were chance what they teach
 BREAKS = b" \n\r\t"  # a token that begins with one begins a word
 
 
@@ -75,7 +76,7 @@ def _duplicated(numbers: Positions, share: float, random: np.random.Generator) -
         return numbers
     places = random.permutation(len(numbers))
     replaced, staying = places[:count], places[count:]
-    sources = staying[: max(1, round(count / COPIES))]
+    sources = staying[: max(FEWEST, round(count / COPIES))]
     numbers = numbers.copy()
     numbers[replaced] = numbers[np.resize(sources, count)]
     return numbers

@@ -12,7 +12,7 @@ import pytest
 from tokenizer.dataset import TokenDataset
 from tokenizer.verify import verify
 from tokenizer.vocabulary import Vocabulary
-from trainer.controls import COPIES, Corruption, corrupted
+from trainer.controls import FEWEST, Corruption, corrupted
 
 WriteShards = Callable[..., Path]
 EVERYTHING = 10**9
@@ -66,7 +66,7 @@ def test_duplicates_take_the_place_of_a_fifth_of_the_documents(
     changed = [i for i, pair in enumerate(zip(before, after, strict=True)) if pair[0] != pair[1]]
     assert len(changed) == 100
     counts = Counter(after)
-    assert sorted(count for count in counts.values() if count > 1) == [1 + COPIES] * 2
+    assert sorted(count for count in counts.values() if count > 1) == [11] * FEWEST
     assert {after[i] for i in changed} == {text for text, count in counts.items() if count > 1}
     given = [i % 300 for i in range(500)]  # the number within its part, as the fixture has it
     rows = pq.read_table(made.folder / "part-00000.docs.parquet")
