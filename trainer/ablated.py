@@ -41,7 +41,7 @@ def told(trainings: Trainings) -> dict[str, Any]:
         rates.append((protocol.settings.learning_rate * rate, pair, found))
     verdict = judged(rates[0][2][MACRO], rates[1][2][MACRO], protocol.margin)
     controls = [_control_told(trainings, name, others) for name in protocol.controls]
-    verdict = _unless_controls_fail(verdict, controls)
+    verdict = unless_controls_fail(verdict, controls)
     known = noise([bits_per_byte(arm, sizes)[MACRO] for arm in (*rates[0][1], *others)])
     return {
         "format": "ablation",
@@ -156,7 +156,7 @@ def _wins(found: Difference) -> bool:
     return found.claimed and found.value < 0
 
 
-def _unless_controls_fail(verdict: Verdict, controls: Sequence[dict[str, Any]]) -> Verdict:
+def unless_controls_fail(verdict: Verdict, controls: Sequence[dict[str, Any]]) -> Verdict:
     """The verdict, unless the protocol tells a corpus from itself or takes harm for good."""
     for control in controls:
         if control["seen"] == "better" or (control["name"] == AGAIN and not control["passed"]):

@@ -16,9 +16,10 @@ from curate.errors import InputError, ShardError
 from curate.progress import Watcher
 from curate.store import sealed
 from tokenizer.shards import manifest, write_part
-from trainer.ablated import told
+from trainer.ablated import told, unless_controls_fail
 from trainer.ablation import AGAIN, CORRUPTIONS, Corpora, Protocol, Run, ablate, planned
 from trainer.settings import TrainSettings
+from trainer.statistics import Verdict
 
 Quick = tuple[dict[str, Any], Path]
 KINDS = 63
@@ -197,6 +198,26 @@ def test_what_makes_the_answer_worth_less_is_told(corpora: Corpora, tmp_path: Pa
     tokens = sum(map(len, chain(1, 3))) + 3
     assert said["arms"][1]["epochs"] == 320 / tokens
     assert any("more than 4 times" in one for one in said["warnings"]) == (320 / tokens > 4)
+
+
+@pytest.mark.parametrize(
+    ("name", "seen", "answer"),
+    [
+        (AGAIN, "no difference", "better"),
+        (AGAIN, "worse", "undecided"),
+        ("duplicates", "worse", "better"),
+        ("duplicates", "no difference", "better"),
+        ("duplicates", "better", "undecided"),
+    ],
+)
+def test_a_control_that_comes_out_the_wrong_way_leaves_nothing_decided(
+    name: str, seen: str, answer: str
+) -> None:
+    passed = seen == ("no difference" if name == AGAIN else "worse")
+    control = {"name": name, "seen": seen, "passed": passed, "missed": "it is odd"}
+    verdict = unless_controls_fail(Verdict("better", "B is better"), [control])
+    assert verdict.answer == answer
+    assert verdict.sentence == ("B is better" if answer == "better" else "not decided: it is odd")
 
 
 def test_corpora_of_two_tokenizers_are_refused(corpora: Corpora, tmp_path: Path) -> None:
