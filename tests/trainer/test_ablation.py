@@ -239,7 +239,7 @@ def test_something_must_be_held_out(corpora: Corpora, tmp_path: Path) -> None:
 def test_controls_that_must_lose_are_found_and_a_corpus_of_the_same_kind_ties(
     corpora: Corpora, tmp_path: Path
 ) -> None:
-    """At this size seeds make a difference of .003, both corruptions one of .03 (25 s of CPU)."""
+    """at this size seeds make a difference of .003, both corruptions one of .03 (25 s of CPU)."""
     settings = TrainSettings(
         steps=90,
         context=32,
