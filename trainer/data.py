@@ -1,26 +1,27 @@
 """Which tokens every training step sees: a closed form of shards, seed and step.
 
-The shards are cut into windows that overlap by one token, so that every token but the first is
-predicted once per epoch. Each epoch visits all windows in an order of its own, given by a keyed
+By default shards are cut into windows that overlap by one token, so that every token but the first
+is predicted once per epoch. Each epoch visits all windows in an order of its own, given by a keyed
 permutation. Nothing is remembered from step to step: resuming at step n is asking for step n.
 """
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from fractions import Fraction
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
-from curate.column import Hashes, Positions
+from curate.column import Positions
 from curate.errors import ShardError
+from curate.store import digest
 from tokenizer.dataset import TokenDataset
+from trainer.mixture import Mixture, Planned, Supply, planned, sample_counts
+from trainer.packing import Rows, rows_of
 from trainer.settings import Source, TrainSettings
 
 IGNORED = -100  # a target that is not trained; the value that torch ignores by default
-_ROUNDS = 6
-# Indices computed at once: a call for 64 costs as much NumPy overhead as one for 4,096.
-_AHEAD = 4096
 
 
 class Window(NamedTuple):
@@ -31,102 +32,145 @@ class Window(NamedTuple):
     documents: NDArray[np.int32] | None
 
 
-def permuted(indices: Positions, size: int, key: Hashes) -> Positions:
-    """Where a keyed permutation of range(size) puts these indices; one key for each.
+def open_loader(
+    data: Path | Mapping[str, Source], settings: TrainSettings, plans: Path | None = None
+) -> "Loader":
+    """The rows of a training, of one folder of token shards or of a mixture of several.
 
-    A balanced Feistel network over the next even number of bits, walked until it falls inside.
+    Plans of packing are kept in the folder `plans`; without one they are made at each start.
     """
-    half = np.uint64(max(1, ((size - 1).bit_length() + 1) // 2))
-    mask = np.uint64((1 << int(half)) - 1)
-    values = indices.astype(np.uint64)
-    outside = np.ones(len(values), np.bool_)
-    while outside.any():
-        left, right = values[outside] >> half, values[outside] & mask
-        for turn in range(_ROUNDS):
-            left, right = right, left ^ (_mixed(right, key[outside], turn) & mask)
-        values[outside] = (left << half) | right
-        outside = values >= np.uint64(size)
-    return values.astype(np.int64)
-
-
-def _mixed(values: Hashes, key: Hashes, turn: int) -> Hashes:
-    """The SplitMix64 finalizer of a value, its key and the round."""
-    mixed = (values + key) ^ np.uint64((turn + 1) * 0x9E3779B97F4A7C15 % (1 << 64))
-    mixed = (mixed ^ (mixed >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
-    mixed = (mixed ^ (mixed >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
-    finalized: Hashes = mixed ^ (mixed >> np.uint64(31))
-    return finalized
-
-
-def open_loader(data: Path | Mapping[str, Source], settings: TrainSettings) -> "Loader":
-    """The windows of a training, of one folder of token shards or of a mixture of several."""
-    if not isinstance(data, Path):
-        raise ShardError("mixtures are not read yet")
-    return Loader(
-        TokenDataset(data), settings.context, settings.seed, masked=settings.document_mask
+    if isinstance(data, Path):
+        name = str(data)
+        return Loader({name: TokenDataset(data)}, {name: Source(name)}, settings, plans)
+    if not data:
+        raise ShardError("no sources; write at least one, with the folder of its tokens")
+    # By name: the order in which they are written is no part of a training.
+    sources = {name: data[name] for name in sorted(data)}
+    datasets = {name: TokenDataset(Path(source.tokens)) for name, source in sources.items()}
+    loader = Loader(datasets, sources, settings, plans)
+    asked = {name: [source.share, str(source.max_epochs)] for name, source in sources.items()}
+    loader.digest = digest(
+        {name: [datasets[name].digest, *asked[name]] for name in sources}  # not where they lie
     )
+    return loader
 
 
 class Loader:
-    """The windows of any training step, in any order, without state."""
+    """The rows of any training step, in any order, without state."""
 
-    def __init__(self, dataset: TokenDataset, context: int, seed: int, *, masked: bool) -> None:
-        self.windows = (dataset.tokens - 1) // context
-        if self.windows < 1:
-            raise ShardError(
-                f"{dataset.folder}: {dataset.documents} documents with {dataset.tokens} tokens are "
-                f"too few for one window of {context} + 1; keep more documents, or lower "
-                "train.context"
-            )
-        self.vocab_size, self.end_of_text = dataset.vocab_size, dataset.end_of_text
-        self.digest = dataset.digest  # of what is read, and of what decides the order
-        self._dataset = dataset
-        self._context = context
-        self._seed = np.uint64(seed % (1 << 64))
-        self._masked = masked
-        self._ahead = (0, np.empty(0, np.int64))
+    def __init__(
+        self,
+        datasets: Mapping[str, TokenDataset],
+        sources: Mapping[str, Source],
+        settings: TrainSettings,
+        plans: Path | None,
+    ) -> None:
+        first, *others = datasets.values()
+        for other in others:
+            _check_alike(first, other)
+        self.vocab_size, self.end_of_text = first.vocab_size, first.end_of_text
+        self.digest = first.digest  # of what is read, and of what decides which samples it gives
+        self._dtype = first.dtype
+        self._length = settings.context + 1
+        self._masked = settings.document_mask
+        self._names = list(datasets)
+        self._rows = [
+            rows_of(dataset, settings.context, settings.packing, plans)
+            for dataset in datasets.values()
+        ]
+        for dataset, rows in zip(datasets.values(), self._rows, strict=True):
+            _check_some(dataset, rows, settings.context)
+        self.windows = sum(rows.rows for rows in self._rows)
+        supplies = [
+            Supply(name, datasets[name].tokens, rows.rows, Fraction(rows.targets, rows.rows),
+                   sources[name].share, sources[name].max_epochs)
+            for name, rows in zip(datasets, self._rows, strict=True)
+        ]  # fmt: skip
+        counts = sample_counts(supplies, settings.steps, settings.batch)
+        self.planned: list[Planned] = planned(supplies, counts)
+        self.fill = {name: rows.fill for name, rows in zip(datasets, self._rows, strict=True)}
+        self._is_full = all(fill == 1 for fill in self.fill.values())
+        self._mixture = Mixture([rows.rows for rows in self._rows], counts, settings.seed)
 
     def epochs(self, samples: int) -> dict[str, float]:
         """How often each source has been seen after so many samples, by its name."""
-        return {str(self._dataset.folder): samples / self.windows}
+        return dict(zip(self._names, self._mixture.epochs(samples), strict=True))
 
-    def order(self, first: int, count: int) -> Positions:
-        """The windows that samples first, first + 1, ... of the whole training show."""
-        start, windows = self._ahead
-        if first < start or first + count > start + len(windows):
-            samples = np.arange(first, first + max(count, _AHEAD), dtype=np.int64)
-            epochs = (samples // self.windows).astype(np.uint64)
-            key = _mixed(epochs, np.full(len(epochs), self._seed), _ROUNDS)
-            start, windows = first, permuted(samples % self.windows, self.windows, key)
-            self._ahead = (start, windows)
-        return windows[first - start : first - start + count]
+    def order(self, first: int, count: int) -> tuple[Positions, Positions]:
+        """For samples first, first + 1, ... of the training: which source, and which row of it."""
+        return self._mixture.order(first, count)
 
     def stored(self, first: int, count: int) -> NDArray[np.unsignedinteger[Any]]:
         """The samples first, first + 1, ... as rows of context + 1 tokens."""
-        length = self._context + 1
-        tokens = np.empty((count, length), self._dataset.dtype)
-        starts = self.order(first, count) * self._context
-        for row, start in zip(tokens, starts.tolist(), strict=True):
-            self._dataset.window(start, length, row)
+        tokens = np.empty((count, self._length), self._dtype)
+        for source, places, rows in self._by_source(first, count):
+            source.read(rows, [tokens[place] for place in places.tolist()])
         return tokens
 
     def rows(self, first: int, count: int) -> Window:
         """The same samples as a model is fed with them."""
-        wide = self.stored(first, count).astype(np.int64)
-        inputs, targets = wide[:, :-1], wide[:, 1:]
-        if not self._masked:
-            return Window(inputs, targets, None)
-        documents = self._documents(first, count)
-        # The only context of a document's first token is the document before it.
-        targets = np.where(documents[:, 1:] == documents[:, :-1], targets, IGNORED)
-        return Window(inputs, targets, documents[:, :-1])
+        stored = self.stored(first, count)
+        wide = stored.astype(np.int64)
+        if not self._masked and self._is_full:
+            return Window(wide[:, :-1], wide[:, 1:], None)
+        targets = stored[:, 1:].astype(np.int64)
+        marks, documents = np.empty(0, np.int64), None
+        for source, places, rows in self._by_source(first, count):
+            filled = source.filled(rows)
+            for short in np.flatnonzero(filled < self._length).tolist():
+                targets[places[short], filled[short] - 1 :] = IGNORED
+            if self._masked:
+                within, starts = source.marks(rows)
+                marks = np.concatenate([marks, places[within] * self._length + starts])
+        if self._masked:
+            marks.sort()
+            documents = numbered(marks, count, self._length)[:, :-1]
+            # The only context of a document's first token is the document before it.
+            marks = marks[marks % self._length > 0]
+            targets.reshape(-1)[marks - marks // self._length - 1] = IGNORED
+        return Window(wide[:, :-1], targets, documents)
 
-    def _documents(self, first: int, count: int) -> NDArray[np.int32]:
-        """For each token of these samples, which document of its row it belongs to."""
-        length = self._context + 1
-        documents = np.zeros((count, length), np.int32)
-        starts = self.order(first, count) * self._context
-        for row, start in zip(documents, starts.tolist(), strict=True):
-            row[self._dataset.document_starts(start, length)] = 1
-        documents.cumsum(axis=1, out=documents)
-        return documents
+    def _by_source(self, first: int, count: int) -> Iterator[tuple[Rows, Positions, Positions]]:
+        """The samples of each source: their places among these, and their rows."""
+        sources, rows = self.order(first, count)
+        for source in np.unique(sources).tolist():
+            places = np.flatnonzero(sources == source)
+            yield self._rows[source], places, rows[places]
+
+
+def numbered(marks: Positions, count: int, length: int) -> NDArray[np.int32]:
+    """For each place of `count` rows how many marks of its row are there or before.
+
+    Marks are numbered through all rows, in order. Runs of equal numbers are a tenth of the work of
+    running sums.
+    """
+    rows = marks // length
+    # A row begins before the mark that is at its first place: a run of no length.
+    begins = np.arange(count) + np.searchsorted(rows, np.arange(count))
+    edges = np.insert(marks, np.searchsorted(rows, np.arange(count)), np.arange(count) * length)
+    runs = np.diff(edges, append=count * length)
+    numbers = np.arange(len(edges)) - np.repeat(begins, np.diff(begins, append=len(edges)))
+    return np.repeat(numbers.astype(np.int32), runs).reshape(count, length)
+
+
+def _check_alike(one: TokenDataset, other: TokenDataset) -> None:
+    """Fail where two folders have not the same ids."""
+    for fact, meaning in (
+        ("vocabulary", "tokenizer"),
+        ("vocab_size", "number of ids"),
+        ("end_of_text", "end of text"),
+    ):
+        if one.manifest[fact] != other.manifest[fact]:
+            raise ShardError(
+                f"{one.folder} and {other.folder} differ in their {meaning}: "
+                f"{one.manifest[fact]} and {other.manifest[fact]}; write both with one tokenizer"
+            )
+
+
+def _check_some(dataset: TokenDataset, rows: Rows, context: int) -> None:
+    if rows.targets < 1:
+        raise ShardError(
+            f"{dataset.folder}: {dataset.documents} documents with {dataset.tokens} tokens are "
+            f"too few for one window of {context} + 1; keep more documents, or lower "
+            "train.context"
+        )

@@ -1,8 +1,8 @@
 """Several processes on one training: which is which, what each sees, how their sums become one."""
 
+import atexit
 import os
-from collections.abc import Iterator
-from contextlib import AbstractContextManager, contextmanager, nullcontext
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from datetime import timedelta
 from typing import Any, cast
@@ -50,24 +50,19 @@ class Ranks:
             processes.barrier()
 
 
-@contextmanager
-def joined(device: torch.device, batch: int) -> Iterator[Ranks]:
+def join(device: torch.device, batch: int) -> Ranks:
     """The processes that torchrun started, or this one alone."""
     world = int(os.environ.get("WORLD_SIZE", "1"))
     if world == 1:
-        yield Ranks()
-        return
+        return Ranks()
     if batch % world:
         raise CurateError(f"train.batch: {batch} is not divisible by {world} processes")
-    is_ours = not processes.is_initialized()
-    if is_ours:
+    if not processes.is_initialized():
         backend = "nccl" if device.type == "cuda" else "gloo"
         processes.init_process_group(backend, timeout=PATIENCE)
-    try:
-        yield Ranks(processes.get_rank(), world)
-    finally:
-        if is_ours:
-            processes.destroy_process_group()
+        # Not after each training: with the store of torchrun, gloo hung when it began again.
+        atexit.register(processes.destroy_process_group)
+    return Ranks(processes.get_rank(), world)
 
 
 def local_rank() -> int:
@@ -157,11 +152,8 @@ def is_shared_out(model: torch.nn.Module) -> bool:
 
 def gathered(model: LanguageModel, ranks: Ranks) -> dict[str, Tensor]:
     """The whole weights by name, for the first process; each of them must ask."""
-    weights = model.state_dict()
-    if not is_shared_out(model):
-        return weights
     found = {}
-    for name, tensor in weights.items():
+    for name, tensor in model.state_dict().items():
         full = whole(tensor.detach())
         if ranks.is_first:
             found[name] = full.cpu()

@@ -2,9 +2,11 @@
 
 from dataclasses import dataclass
 
+from curate.errors import RecipeError
 from trainer.settings import TrainSettings
 
 PAD_TO = 128  # rows of the embedding: a GPU multiplies no slower by them than by fewer
+EPSILON = {"baichuan": 1e-6}  # of the norms, as published; the other families have 1e-5
 
 
 @dataclass(frozen=True)
@@ -21,10 +23,14 @@ class Shape:
     kv_heads: int
     hidden: int
     tied: bool
+    epsilon: float = 1e-5  # in the norms
+    rope_theta: float = 10_000.0
 
     @classmethod
     def of(cls, settings: TrainSettings, vocab_size: int) -> "Shape":
         """The shape that settings ask for."""
+        if settings.family == "bloom" and settings.hidden != 4 * settings.width:
+            raise RecipeError(f"hidden: {settings.hidden}; bloom has 4 widths; leave it out")
         return cls(
             family=settings.family,
             positions=settings.positions,
@@ -36,7 +42,13 @@ class Shape:
             kv_heads=settings.kv_heads,
             hidden=settings.hidden,
             tied=bool(settings.tied),
+            epsilon=EPSILON.get(settings.family, 1e-5),
         )
+
+    @property
+    def classic(self) -> bool:
+        """LayerNorm, GELU and biases, as GPT-2 has them, in place of RMSNorm and SwiGLU."""
+        return self.family in ("gpt2", "bloom")
 
     @property
     def padded_vocab_size(self) -> int:

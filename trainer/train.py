@@ -1,58 +1,33 @@
 """Training, from token shards to a model folder; the same weights however often it is cut off."""
 
-import json
 import math
-import os
 import time
-from collections import deque
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import closing, contextmanager
-from dataclasses import asdict, dataclass, field
+from collections.abc import Callable, Mapping
+from contextlib import closing, nullcontext
+from dataclasses import dataclass, field
 from pathlib import Path
 
-from curate.errors import CurateError
-from curate.store import disk_errors, write_atomic
-from trainer.checkpoint import Progress, State, identity, resume, write_checkpoint, write_tensors
+from curate.store import disk_errors
+from trainer.checkpoint import Progress, State, identity, resume, write_checkpoint
 from trainer.data import Loader, Window, open_loader
-from trainer.distributed import (
-    Ranks,
-    adding,
-    gathered,
-    is_shared_out,
-    joined,
-    local_rank,
-    spread,
-    whole,
-)
+from trainer.device import gpus, peak_memory, sums_in_order
+from trainer.device import pick_device as pick_device  # others import it from here
+from trainer.distributed import Ranks, adding, gathered, is_shared_out, join, spread, whole
 from trainer.feed import Batch, Late, batches
-from trainer.hugging_face import config_of, weights_of
+from trainer.hugging_face import CONFIG as CONFIG  # others import both from here
+from trainer.hugging_face import MODEL as MODEL
+from trainer.hugging_face import write_model
+from trainer.log import Begun, Log, cut
+from trainer.log import TrainProgress as TrainProgress  # likewise
 from trainer.model import LanguageModel, Tensor, torch
 from trainer.optimizer import learning_rate, optimizers_of
 from trainer.settings import Source, TrainSettings
 from trainer.shape import Shape
-from trainer.spikes import Spikes, reason
+from trainer.spikes import Spikes
 from trainer.stopping import Stop, listening
 
+PLANS = "plans"
 METRICS = "metrics.jsonl"
-MODEL = "model.safetensors"
-CONFIG = "config.json"
-
-
-@dataclass(frozen=True)
-class TrainProgress:
-    """One step that was made."""
-
-    step: int  # 1 for the first
-    steps: int
-    loss: float  # nats per token
-    learning_rate: float
-    gradient_norm: float  # before it was clipped
-    tokens_per_second: float
-    data_wait: float  # share of the step's time
-    seconds: float  # since this process began to train
-    memory: int | None = None  # bytes of the GPU's, at its highest
-    skipped: str = ""  # why the step changed no weight, if it did not
-    note: str = ""  # what was odd about the checkpoint that this process went on from
 
 
 @dataclass(frozen=True)
@@ -86,18 +61,18 @@ def train(  # noqa: PLR0913  # the two last are what `curate train` may ask for 
 ) -> TrainSummary:
     """Train a model on token shards, or a mixture, from where `output` stands; leave it there.
 
-    Writes config.json and model.safetensors, which `transformers` loads too, metrics.jsonl, and
-    checkpoints. Times are in metrics.jsonl only. `evaluate` is called with the model and the
-    number of steps made, every `evaluate_every` steps and at the end. Started by torchrun, all
-    processes train one model, and the first of them writes and tells.
+    Writes a model that `transformers` loads too, metrics.jsonl, and checkpoints. Times are in
+    metrics.jsonl only. `evaluate` is called with the model and the number of steps made, every
+    `evaluate_every` steps and at the end; where a run was cut off, again for the same step.
+    Started by torchrun, all processes train one model, and the first of them writes and tells.
     """
-    loader = open_loader(data, settings)
+    loader = open_loader(data, settings, output / PLANS)
     device = pick_device(settings.device)
+    ranks = join(device, settings.batch)
     torch.set_num_threads(settings.threads)
     with (
-        joined(device, settings.batch) as ranks,
-        torch.random.fork_rng(_gpus(device)),
-        _sums_in_order(device, wanted=settings.deterministic),
+        torch.random.fork_rng(gpus(device)),
+        sums_in_order(device, wanted=settings.deterministic),
     ):
         if ranks.is_first:
             _prepare(output)
@@ -108,11 +83,10 @@ def train(  # noqa: PLR0913  # the two last are what `curate train` may ask for 
         run = Run(model.to(device), loader, settings, output, ranks)
         run.resume(allow_data_change=allow_data_change)
         summary = run.finish(progress, evaluate)
-        weights = gathered(model, ranks)
-    if ranks.is_first:
-        config = config_of(model.shape, loader.end_of_text)
-        write_atomic(output / CONFIG, (json.dumps(config, indent=2) + "\n").encode())
-        write_tensors(output / MODEL, weights_of(weights, model.shape), {"format": "pt"})
+        trained = run.whole_model()
+    if trained:
+        write_model(output, trained, loader.end_of_text)
+    ranks.wait()
     return summary
 
 
@@ -124,49 +98,14 @@ def _prepare(output: Path) -> None:
             leftover.unlink()
 
 
-@contextmanager
-def _sums_in_order(device: torch.device, *, wanted: bool) -> Iterator[None]:
-    """On a GPU, let kernels add up in the same order each time."""
-    before = torch.are_deterministic_algorithms_enabled()
-    if wanted and device.type == "cuda":
-        # cuBLAS reads this when it is first used; without it torch refuses to be deterministic.
-        os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
-        torch.use_deterministic_algorithms(True)
-    try:
-        yield
-    finally:
-        torch.use_deterministic_algorithms(before)
-
-
-def pick_device(name: str) -> torch.device:
-    """The device of a setting; of several GPUs, the one of this process."""
-    if name == "auto":
-        name = "cuda" if torch.cuda.is_available() else "cpu"
-    if name == "cpu":
-        return torch.device("cpu")
-    if not torch.cuda.is_available():
-        raise CurateError("train.device: no CUDA device here; write auto or cpu")
-    torch.cuda.set_device(local_rank())
-    return torch.device("cuda", local_rank())
-
-
-def _gpus(device: torch.device) -> list[torch.device]:
-    return [device] if device.type == "cuda" else []
-
-
 def model_of(settings: TrainSettings, vocab_size: int) -> LanguageModel:
     """The untrained model that settings ask for."""
-    return LanguageModel(Shape.of(settings, vocab_size))
-
-
-@dataclass(frozen=True)
-class _Step:
-    """A step that was begun; its figures are still on their way from the device."""
-
-    number: int  # 1 for the first
-    learning_rate: float
-    waited: float  # seconds for its rows
-    figures: Late  # loss, gradient norm, whether it was bad, and processes that were told to stop
+    return LanguageModel(
+        Shape.of(settings, vocab_size),
+        settings.attention,
+        recompute=settings.recompute,
+        loss_chunk=settings.loss_chunk,
+    )
 
 
 @dataclass
@@ -184,42 +123,38 @@ class Run:
         on_gpu = self.device.type == "cuda"
         self._low = settings.precision == "bfloat16" or (settings.precision == "auto" and on_gpu)
         # Compiling costs a minute that a CPU run of this size does not win back.
-        compiled = settings.compiled == "yes" or (settings.compiled == "auto" and on_gpu)
+        compiled = settings.compiled == "always" or (settings.compiled == "auto" and on_gpu)
         self._objective = spread(self.model, settings, self.ranks, compiled=compiled, low=self._low)
         self._optimizers = optimizers_of(self.model, settings)
         self._spikes = Spikes(settings.spike, self.device)
         self._state = State(self.model, self._optimizers, self._spikes.norms)
         self.done = Progress(self.loader.digest, identity(settings))
-        self._begun: deque[_Step] = deque()
         # A GPU is given the next step before the figures of this one are asked for.
         self._lag = 1 if on_gpu else 0
-        self._others_stop = False
 
     def resume(self, *, allow_data_change: bool = False) -> None:
         """Go on from the newest checkpoint in the output folder, or begin."""
         self.done = resume(self.output, self._state, self.done, allow_data_change=allow_data_change)
         if self.ranks.is_first:
-            _cut_metrics(self.output / METRICS, self.done.step)
+            cut(self.output / METRICS, self.done.step)
 
     def finish(
         self, progress: Callable[[TrainProgress], None], evaluate: Evaluate | None = None
     ) -> TrainSummary:
         """Make the steps that are left."""
-        first, self._progress = self.done.step, progress
-        if self.device.type == "cuda":
-            torch.cuda.reset_peak_memory_stats(self.device)
-        self._began = self._last = time.perf_counter()
-        path = self.output / METRICS if self.ranks.is_first else Path(os.devnull)
+        first, is_first = self.done.step, self.ranks.is_first
+        path = self.output / METRICS
         with (
             disk_errors(self.output),
-            path.open("a") as self._metrics,
+            path.open("a") if is_first else nullcontext() as lines,
             listening() as stop,
             closing(batches(self._rows, range(first, self.settings.steps), self.device)) as feed,
         ):
+            log = Log(self.settings, self.device, self.done, lines, progress)
             for batch, waited in feed:
-                self._begun.append(self._advance(batch, waited, stop))
-                self._end(stop, evaluate)
-        return self._summary(first)
+                log.begin(self._advance(batch, waited, stop))
+                self._end(log, stop, evaluate)
+        return self._summary(first, time.perf_counter() - log.began)
 
     def _rows(self, step: int) -> Window:
         return self.loader.rows(*self.ranks.rows(step, self.settings.batch))
@@ -245,7 +180,7 @@ class Run:
             total += loss.detach()
         return self.ranks.total(total)
 
-    def _advance(self, batch: Batch, waited: float, stop: Stop) -> _Step:
+    def _advance(self, batch: Batch, waited: float, stop: Stop) -> Begun:
         """Begin a step; what it came to is known later."""
         rate = learning_rate(self.done.step, self.settings)
         self.model.zero_grad(set_to_none=True)
@@ -262,20 +197,20 @@ class Run:
             optimizer.step()
         self.done.step += 1
         stops = self.ranks.total(torch.full_like(bad, float(stop.number > 0)))
-        return _Step(self.done.step, rate, waited, Late(torch.stack((loss, norm, bad, stops))))
+        return Begun(self.done.step, rate, waited, Late(torch.stack((loss, norm, bad, stops))))
 
-    def _end(self, stop: Stop, evaluate: Evaluate | None) -> None:
+    def _end(self, log: Log, stop: Stop, evaluate: Evaluate | None) -> None:
         """Report what is known, and do what is due after this step."""
         step, settings = self.done.step, self.settings
         is_last = step == settings.steps
         every = settings.evaluate_every
         evaluates = evaluate is not None and (is_last or (every and step % every == 0))
-        self._report(self._lag)
+        log.tell(self._lag)
         # A signal that came to one process of several is known to all only with the figures.
-        stops = self._others_stop if self.ranks.world > 1 else stop.number > 0
+        stops = log.is_stopped if self.ranks.world > 1 else stop.number > 0
         saves = stops or is_last or step % settings.checkpoint_every == 0
         if evaluates or saves:
-            self._report(0)
+            log.tell(0)
         if evaluates and evaluate:
             self._evaluate(evaluate)
         if saves:
@@ -283,101 +218,40 @@ class Run:
         if stops:
             stop.obey()
         if evaluates or saves:
-            self._last = time.perf_counter()  # none of it is the next step's time
+            log.pause()
+
+    def whole_model(self) -> LanguageModel | None:
+        """The model in the first process; a copy where the weights are shared out."""
+        if not is_shared_out(self.model):
+            return self.model if self.ranks.is_first else None
+        weights = gathered(self.model, self.ranks)
+        if not self.ranks.is_first:
+            return None
+        copy = model_of(self.settings, self.model.shape.vocab_size).to(self.device)
+        copy.load_state_dict(weights)
+        return copy
 
     def _evaluate(self, evaluate: Evaluate) -> None:
         """Call it in the first process, with a whole model, and leave no trace."""
-        model = self.model
-        weights = gathered(model, self.ranks)
-        if self.ranks.is_first:
-            if is_shared_out(model):
-                model = model_of(self.settings, model.shape.vocab_size).to(self.device)
-                model.load_state_dict(weights)
-            with torch.random.fork_rng(_gpus(self.device)), torch.inference_mode():
+        model = self.whole_model()
+        if model:
+            with torch.random.fork_rng(gpus(self.device)), torch.inference_mode():
                 evaluate(model.eval(), self.done.step)
             model.train()
         self.ranks.wait()
 
-    def _report(self, left: int) -> None:
-        """Tell of the steps that were begun, but for the last `left`."""
-        while len(self._begun) > left:
-            begun = self._begun.popleft()
-            loss, norm, bad, stops = begun.figures.read()
-            self._others_stop |= stops > 0
-            self._count(loss, is_bad=bad > 0)
-            report = self._figures(begun, loss, norm, reason(loss, norm) if bad else "")
-            if self.ranks.is_first:
-                self._metrics.write(json.dumps(_metrics(report)) + "\n")
-                self._metrics.flush()
-                self._progress(report)
-            if self.done.bad >= self.settings.skip_bad:
-                raise CurateError(
-                    f"{self.output}: step {begun.number} is the last of {self.done.bad} in a row "
-                    f"that changed no weight ({report.skipped}); lower train.learning_rate or "
-                    "train.clip, or raise train.spike or train.skip_bad"
-                )
-
-    def _count(self, loss: float, *, is_bad: bool) -> None:
-        done = self.done
-        if is_bad:
-            done.skipped, done.bad = done.skipped + 1, done.bad + 1
-            return
-        done.bad, done.last_loss = 0, loss
-        done.first_loss = loss if done.first_loss is None else done.first_loss
-
-    def _figures(self, begun: _Step, loss: float, norm: float, skipped: str) -> TrainProgress:
-        now = time.perf_counter()
-        seconds, self._last = now - self._last, now
-        notes, self.done.notes = self.done.notes, []
-        return TrainProgress(
-            step=begun.number,
-            steps=self.settings.steps,
-            loss=loss,
-            learning_rate=begun.learning_rate,
-            gradient_norm=norm,
-            tokens_per_second=self._per_step / seconds,
-            data_wait=min(1.0, begun.waited / seconds),
-            seconds=now - self._began,
-            memory=self._peak(),
-            skipped=skipped,
-            note="; ".join(notes),
-        )
-
-    def _summary(self, first: int) -> TrainSummary:
-        seconds, done = time.perf_counter() - self._began, self.done
+    def _summary(self, first: int, seconds: float) -> TrainSummary:
+        done, per_step = self.done, self.settings.batch * self.settings.context
         return TrainSummary(
             steps=done.step,
-            tokens=done.step * self._per_step,
+            tokens=done.step * per_step,
             epochs=self.loader.epochs(done.step * self.settings.batch),
             parameters=self.model.parameter_count,
             first_loss=math.nan if done.first_loss is None else done.first_loss,
             last_loss=math.nan if done.last_loss is None else done.last_loss,
             skipped=done.skipped,
             seconds=seconds,
-            tokens_per_second=(done.step - first) * self._per_step / seconds,
+            tokens_per_second=(done.step - first) * per_step / seconds,
             device=self.device.type,
-            peak_memory=self._peak(),
+            peak_memory=peak_memory(self.device),
         )
-
-    @property
-    def _per_step(self) -> int:
-        return self.settings.batch * self.settings.context
-
-    def _peak(self) -> int | None:
-        is_gpu = self.device.type == "cuda"
-        return torch.cuda.max_memory_allocated(self.device) if is_gpu else None
-
-
-def _metrics(report: TrainProgress) -> dict[str, float | str]:
-    """A line of the log, without what is not there."""
-    line = {name: value for name, value in asdict(report).items() if value not in ("", None)}
-    del line["steps"]
-    for name, digits in (("tokens_per_second", 1), ("data_wait", 4), ("seconds", 3)):
-        line[name] = round(line[name], digits)
-    return {n: value for n, value in line.items() if isinstance(value, str) or math.isfinite(value)}
-
-
-def _cut_metrics(path: Path, step: int) -> None:
-    """Keep the lines of the first `step` steps: later ones are made again, or were torn."""
-    lines = path.read_bytes().split(b"\n")[:step] if path.exists() else []
-    write_atomic(path, b"".join(line + b"\n" for line in lines if line))

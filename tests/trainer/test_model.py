@@ -4,18 +4,28 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from trainer.hugging_face import config_of, shape_of
-from trainer.model import LanguageModel, torch
+from curate.errors import CurateError
+from trainer.model import Cache, LanguageModel, torch
 from trainer.settings import TrainSettings
 from trainer.shape import Shape
 
 Weights = dict[str, NDArray[np.float64]]
 
 
-def model_of(**settings: object) -> LanguageModel:
+FAMILIES = [
+    {"kv_heads": 2},
+    {"family": "gpt2"},
+    {"family": "bloom"},
+    {"family": "baichuan", "positions": "rope", "tied": False},
+    {"family": "baichuan", "positions": "alibi"},
+]
+
+
+def model_of(attention: str = "auto", recompute: bool = False, **settings: object) -> LanguageModel:
     """A small model with weights large enough for attention to matter."""
     small = {"layers": 2, "width": 32, "heads": 4, "context": 24}
-    model = LanguageModel(Shape.of(TrainSettings(**(small | settings)), 61))
+    shape = Shape.of(TrainSettings(**(small | settings)), 61)
+    model = LanguageModel(shape, attention, recompute=recompute, loss_chunk=16)
     generator = torch.Generator().manual_seed(1)
     with torch.no_grad():
         for name, parameter in model.named_parameters():
@@ -76,6 +86,43 @@ def plain_rotation(vector: NDArray[np.float64], position: int) -> NDArray[np.flo
 
 
 @pytest.mark.parametrize(
+    ("preset", "ids", "published"),
+    [
+        ("gpt2-124m", 50_257, 124_439_808),
+        ("gpt2-355m", 50_257, 354_823_168),
+        ("gpt2-774m", 50_257, 774_030_080),
+        ("gpt2-1558m", 50_257, 1_557_611_200),
+        ("llama-1b", 32_000, 1_100_048_384),  # TinyLlama
+        ("llama-7b", 32_000, 6_738_415_616),
+        ("bloom-560m", 250_880, 559_214_592),
+        ("bloom-1b1", 250_880, 1_065_314_304),
+        ("bloom-7b1", 250_880, 7_069_016_064),
+        ("baichuan-7b", 64_000, 7_000_559_616),
+        ("baichuan-13b", 64_000, 13_264_901_120),
+    ],
+)
+def test_a_preset_has_the_weights_of_the_published_model(
+    preset: str, ids: int, published: int
+) -> None:
+    with torch.device("meta"):
+        model = LanguageModel(Shape.of(TrainSettings(preset=preset), ids))
+    assert model.parameter_count == published
+
+
+@pytest.mark.parametrize("family", FAMILIES, ids=str)
+def test_the_first_weights_are_drawn_as_the_table_says(family: dict[str, object]) -> None:
+    model = model_of(**family)
+    model.initialize(0)
+    for name, weights in model.named_parameters():
+        if weights.dim() == 1:
+            assert weights.eq(0 if name.endswith("bias") else 1).all()
+        else:
+            writes = name.endswith(("o_proj.weight", "down_proj.weight"))
+            expected = 0.02 / 2 if writes else 0.02  # the root of twice 2 layers
+            assert weights.std().item() == pytest.approx(expected, rel=0.15)
+
+
+@pytest.mark.parametrize(
     "settings", [{}, {"kv_heads": 2}, {"kv_heads": 1, "tied": False}, {"hidden": 40}], ids=str
 )
 def test_logits_are_those_of_the_formulas(settings: dict[str, object]) -> None:
@@ -90,8 +137,16 @@ def test_logits_are_those_of_the_formulas(settings: dict[str, object]) -> None:
     assert scale > 1  # of a size at which an error shows
 
 
-def test_packed_documents_are_as_if_alone_and_without_the_mask_they_are_not() -> None:
-    model = model_of(kv_heads=2)
+@pytest.mark.filterwarnings("ignore:flex_attention called without torch.compile")
+@pytest.mark.parametrize(
+    ("family", "backend"),
+    [*((family, "sdpa") for family in FAMILIES), (FAMILIES[2], "flex"), (FAMILIES[0], "math")],
+    ids=str,
+)
+def test_packed_documents_are_as_if_alone_and_without_the_mask_they_are_not(
+    family: dict[str, object], backend: str
+) -> None:
+    model = model_of(backend, **family)
     alone = [[3, 4, 5, 6, 7], [8], [9, 10, 11, 12], [13, 14]]
     packed = torch.tensor([[token for document in alone for token in document]])
     numbers = [[number for number, document in enumerate(alone) for _ in document]]
@@ -99,8 +154,36 @@ def test_packed_documents_are_as_if_alone_and_without_the_mask_they_are_not() ->
         expected = torch.cat([model(torch.tensor([document]))[0] for document in alone])
         masked = model(packed, torch.tensor(numbers, dtype=torch.int32))[0]
         unmasked = model(packed)[0]
-    assert (masked - expected).abs().max() < 1e-4 * expected.abs().max()
+    assert (masked - expected).abs().max() < 1e-5 * expected.abs().max()
     assert (unmasked - expected).abs().max() > 0.1
+
+
+@pytest.mark.parametrize("parts", [[20], [1] * 20, [5, 1, 9, 1, 1, 3]], ids=str)
+@pytest.mark.parametrize("family", FAMILIES, ids=str)
+@torch.no_grad()
+def test_a_text_read_part_by_part_is_as_if_read_at_once(
+    family: dict[str, object], parts: list[int]
+) -> None:
+    model = model_of(**family)
+    tokens = torch.randint(61, (2, 20), generator=torch.Generator().manual_seed(4))
+    expected, cache = model(tokens), Cache(model.shape)
+    logits = torch.cat([model(part, cache=cache) for part in tokens.split(parts, 1)], 1)
+    assert cache.length == 20
+    assert (logits - expected).abs().max() < 1e-5 * expected.abs().max()
+    with pytest.raises(CurateError, match="25 tokens; the model's context has 24"):
+        model(tokens[:, :5], cache=cache)
+
+
+@pytest.mark.parametrize("family", FAMILIES, ids=str)
+def test_activations_made_again_give_the_same_gradients(family: dict[str, object]) -> None:
+    tokens = torch.randint(61, (2, 12), generator=torch.Generator().manual_seed(4))
+    documents = torch.tensor([[0] * 5 + [1] * 7, [0] * 12], dtype=torch.int32)
+    gradients = []
+    for recompute in (False, True):
+        model = model_of(recompute=recompute, **family)
+        model.loss_sum(tokens, tokens.roll(-1, 1), documents).backward()
+        gradients.append([parameter.grad for parameter in model.parameters()])
+    assert all(torch.equal(one, other) for one, other in zip(*gradients, strict=True))
 
 
 def test_a_token_does_not_see_what_follows() -> None:
@@ -118,6 +201,23 @@ def test_the_loss_is_the_sum_over_targets_that_count() -> None:
         shares = model(tokens)[0].log_softmax(-1)
         loss = model.loss_sum(tokens, torch.tensor([[60, 9, -100]]))
     assert loss.item() == pytest.approx(-(shares[0, 60] + shares[1, 9]).item())
+
+
+@pytest.mark.parametrize("family", FAMILIES, ids=str)
+def test_the_losses_of_tokens_add_up_to_the_loss(family: dict[str, object]) -> None:
+    model = model_of(**family)
+    tokens = torch.randint(61, (2, 12), generator=torch.Generator().manual_seed(4))
+    targets = tokens.roll(-1, 1)
+    targets[:, -1] = -100
+    documents = torch.tensor([[0] * 5 + [1] * 7, [0] * 12], dtype=torch.int32)
+    losses = model.token_losses(tokens, targets, documents)
+    assert losses.shape == (2, 12)
+    assert losses[:, -1].eq(0).all()
+    assert not losses.requires_grad
+    total = model.loss_sum(tokens, targets, documents)
+    assert losses.sum().item() == pytest.approx(total.item(), rel=1e-6)
+    shares = model(tokens, documents).log_softmax(-1)
+    assert losses[1, 3].item() == pytest.approx(-shares[1, 3, targets[1, 3]].item(), rel=1e-5)
 
 
 def test_weights_and_shapes_are_named_as_llamas_are() -> None:
@@ -141,12 +241,6 @@ def test_weights_and_shapes_are_named_as_llamas_are() -> None:
         "model.norm.weight": (32,),
         "lm_head.weight": (128, 32),
     }
-
-
-def test_a_shape_survives_its_config() -> None:
-    shape = Shape.of(TrainSettings(kv_heads=1), 4096)
-    assert shape_of(config_of(shape, 0)) == shape
-    assert shape.hidden == 384  # 8/3 of 128 is 341; the next multiple of 64
 
 
 def test_weights_are_drawn_from_the_seed_alone() -> None:

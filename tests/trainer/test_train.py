@@ -2,18 +2,22 @@
 
 import json
 import math
+import signal
+import threading
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
-from safetensors.numpy import load_file
+from safetensors import safe_open
+from safetensors.numpy import load_file, save_file
 
-from curate.errors import CurateError, ModelError, ShardError
+from curate.errors import CurateError, ShardError
 from tokenizer.dataset import TokenDataset
-from trainer.checkpoint import FILE as CHECKPOINT
-from trainer.data import IGNORED, Loader, Window
+from trainer.checkpoint import checkpoints
+from trainer.data import IGNORED, Window, open_loader
+from trainer.feed import Batch, on_device, on_host
 from trainer.model import LanguageModel, torch
 from trainer.optimizer import learning_rate
 from trainer.settings import TrainSettings
@@ -32,7 +36,8 @@ SMALL = TrainSettings(
     checkpoint_every=5,
     device="cpu",
 )
-MODEL_FILES = ("config.json", "model.safetensors", "checkpoint.safetensors")
+CHECKPOINT = "checkpoint-00000012.safetensors"
+MODEL_FILES = ("config.json", "generation_config.json", "model.safetensors", CHECKPOINT)
 
 
 class CutError(Exception):
@@ -53,18 +58,23 @@ def silent(report: TrainProgress) -> None:
 
 def losses(folder: Path) -> list[tuple[int, float]]:
     lines = (folder / "metrics.jsonl").read_text().splitlines()
-    return [(line["step"], line["loss"]) for line in map(json.loads, lines)]
+    return [(line["step"], line["loss"]) for line in map(json.loads, lines) if "loss" in line]
 
 
 def contents(folder: Path) -> list[bytes]:
     return [(folder / name).read_bytes() for name in MODEL_FILES]
 
 
+def on_cpu(window: Window) -> Batch:
+    device = torch.device("cpu")
+    return on_device(on_host(window, device), device)
+
+
 def run_of(settings: TrainSettings, tokens: Path, output: Path) -> Run:
     shards = TokenDataset(tokens)
     model = LanguageModel(Shape.of(settings, shards.vocab_size))
     model.initialize(settings.seed)
-    loader = Loader(shards, settings.context, settings.seed, masked=settings.document_mask)
+    loader = open_loader(tokens, settings)
     return Run(model, loader, settings, output)
 
 
@@ -84,7 +94,7 @@ def test_one_batch_is_learned_by_heart(write_shards: WriteShards, tmp_path: Path
     summary = train(folder, tmp_path / "model", settings, silent)
     assert summary.first_loss == pytest.approx(math.log(50), abs=0.2)
     assert summary.last_loss < 0.05
-    assert summary.epochs == 120
+    assert summary.epochs == {str(folder): 120.0}
 
 
 @pytest.mark.parametrize("step", [1, 5, 7, 12])
@@ -134,55 +144,153 @@ def test_a_torn_line_of_metrics_is_made_again(small_shards: Path, tmp_path: Path
     assert [step for step, _ in losses(folder)] == list(range(1, 13))
 
 
-def test_what_a_killed_writer_left_is_removed(small_shards: Path, tmp_path: Path) -> None:
-    with pytest.raises(CutError):
-        train(small_shards, tmp_path / "model", SMALL, cut_after(8))
-    (tmp_path / "model" / ".checkpoint.safetensors.4711.tmp").write_bytes(b"half")
-    train(small_shards, tmp_path / "model", SMALL, silent)
-    names = {path.name for path in (tmp_path / "model").iterdir()}
-    assert names == {*MODEL_FILES, "metrics.jsonl"}
+def test_steps_without_a_number_in_a_row_end_the_run(small_shards: Path, tmp_path: Path) -> None:
+    settings = replace(SMALL, learning_rate=1e30, warmup=0, clip=1e30, skip_bad=3)
+    told: list[TrainProgress] = []
+    with pytest.raises(CurateError, match=r"step 4 is the last of 3 in a row.*is no number"):
+        train(small_shards, tmp_path / "model", settings, told.append)
+    assert [bool(step.skipped) for step in told] == [False, True, True, True]
 
 
-def test_other_tokens_are_refused(
-    small_shards: Path, write_shards: WriteShards, tmp_path: Path
+def test_a_step_without_a_number_changes_nothing_and_the_others_go_on(
+    write_shards: WriteShards, tmp_path: Path
 ) -> None:
-    train(small_shards, tmp_path / "model", SMALL, silent)
-    with pytest.raises(ModelError, match="of other token shards"):
-        train(write_shards([[1] * 99]), tmp_path / "model", SMALL, silent)
+    """The embedding of id 49, which is in one document only, is damaged in a checkpoint."""
+    documents = [[number % 48 + 1] * 15 for number in range(12)]
+    folder = write_shards([*documents[:5], [49] * 15, *documents[5:]])
+    settings = replace(SMALL, batch=1, steps=13, checkpoint_every=1, keep=13, tied=False)
+    output = tmp_path / "model"
+    with pytest.raises(CutError):
+        train(folder, output, settings, cut_after(2))
+    path = checkpoints(output)[-1]
+    with safe_open(path, "pt") as file:
+        metadata = file.metadata()
+    tensors = load_file(path)
+    tensors["model.model.embed_tokens.weight"][49] = math.nan
+    save_file(tensors, path, metadata)
+    told: list[TrainProgress] = []
+    summary = train(folder, output, settings, told.append)
+    bad = [step.step for step in told if step.skipped]
+    assert len(bad) == summary.skipped == 1
+    assert told[bad[0] - told[0].step].skipped == "the loss is no number"
+    assert math.isfinite(summary.last_loss)
+    assert [step for step, _ in losses(output)] == [n for n in range(1, 14) if n not in bad]
+    assert moved(output) == [step.step for step in told if not step.skipped]
 
 
-def test_other_settings_are_refused_by_name_unless_they_change_nothing(
+def moved(folder: Path) -> list[int]:
+    """The steps that changed a weight or the optimizer's state, of those whose files are there."""
+    found, files = [], [load_file(path) for path in checkpoints(folder)]
+    steps = [int(path.stem.rpartition("-")[2]) for path in checkpoints(folder)]
+    for step, before, after in zip(steps[1:], files, files[1:], strict=False):
+        names = [name for name in after if name.startswith(("model.", "optimizer."))]
+        if not all(np.array_equal(before[n], after[n], equal_nan=True) for n in names):
+            found.append(step)
+    return found
+
+
+SPIKY = replace(SMALL, spike=1.0, skip_bad=99, steps=16, checkpoint_every=1, keep=16)
+
+
+def test_a_gradient_above_the_median_of_the_good_ones_is_passed_over(
     small_shards: Path, tmp_path: Path
 ) -> None:
-    train(small_shards, tmp_path / "model", SMALL, silent)
-    with pytest.raises(ModelError, match=r"its train\.steps was 12, now it is 13"):
-        train(small_shards, tmp_path / "model", replace(SMALL, steps=13), silent)
-    train(small_shards, tmp_path / "model", replace(SMALL, prompt="Once", top_k=1), silent)
+    """And what a resumed run passes over is the same, as is all else."""
+    whole, cut = tmp_path / "whole", tmp_path / "cut"
+    told: list[TrainProgress] = []
+    summary = train(small_shards, whole, SPIKY, told.append)
+    good: list[float] = []
+    for step in told:
+        is_spike = bool(good) and step.gradient_norm > np.median(np.array(good, np.float32))
+        assert bool(step.skipped) == is_spike
+        good += [] if is_spike else [step.gradient_norm]
+    assert 0 < summary.skipped == len(told) - len(good) < 15
+    assert moved(whole) == [step.step for step in told[1:] if not step.skipped]
+    for step in (4, 11):
+        with pytest.raises(CutError):
+            train(small_shards, cut, SPIKY, cut_after(step))
+    assert train(small_shards, cut, SPIKY, silent).skipped == summary.skipped
+    assert checkpoints(cut)[-1].read_bytes() == checkpoints(whole)[-1].read_bytes()
 
 
-@pytest.mark.parametrize("damage", [b"", b"nonsense", None])
-def test_a_damaged_checkpoint_is_told(
-    small_shards: Path, tmp_path: Path, damage: bytes | None
+@pytest.mark.parametrize("optimizer", ["muon", "lion"])
+def test_other_optimizers_go_on_bit_by_bit_across_epochs(
+    small_shards: Path, tmp_path: Path, optimizer: str
 ) -> None:
-    train(small_shards, tmp_path / "model", SMALL, silent)
-    path = tmp_path / "model" / CHECKPOINT
-    path.write_bytes(path.read_bytes()[:-1] if damage is None else damage)
-    with pytest.raises(ModelError, match="not a checkpoint of ours"):
-        train(small_shards, tmp_path / "model", SMALL, silent)
+    settings = replace(SMALL, optimizer=optimizer, schedule="wsd", batch=32)
+    whole, cut = tmp_path / "whole", tmp_path / "cut"
+    summary = train(small_shards, whole, settings, silent)
+    assert min(summary.epochs.values()) > 2
+    for step in (6, 11):
+        with pytest.raises(CutError):
+            train(small_shards, cut, settings, cut_after(step))
+    train(small_shards, cut, settings, silent)
+    assert contents(cut) == contents(whole)
+    assert summary.last_loss < summary.first_loss
 
 
-def test_a_model_is_not_a_checkpoint(small_shards: Path, tmp_path: Path) -> None:
-    folder = tmp_path / "model"
-    train(small_shards, folder, SMALL, silent)
-    (folder / CHECKPOINT).write_bytes((folder / "model.safetensors").read_bytes())
-    with pytest.raises(ModelError, match="not a checkpoint of ours"):
-        train(small_shards, folder, SMALL, silent)
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_a_signal_is_heeded_when_the_step_is_saved_and_nothing_is_lost(
+    small_shards: Path, tmp_path: Path, number: signal.Signals
+) -> None:
+    whole, cut = tmp_path / "whole", tmp_path / "cut"
+    train(small_shards, whole, SMALL, silent)
+    before = signal.getsignal(signal.SIGTERM), signal.getsignal(signal.SIGINT)
+
+    def progress(report: TrainProgress) -> None:
+        if report.step == 3:
+            signal.raise_signal(number)
+
+    def exits(number: int, frame: object) -> None:
+        raise SystemExit(128 + number)
+
+    signal.signal(signal.SIGTERM, exits)
+    try:
+        with pytest.raises((SystemExit, KeyboardInterrupt)) as ended:
+            train(small_shards, cut, SMALL, progress)
+        assert signal.getsignal(signal.SIGTERM) is exits
+    finally:
+        signal.signal(signal.SIGTERM, before[0])
+    if number == signal.SIGTERM:
+        assert ended.value.args == (143,)
+    assert signal.getsignal(signal.SIGINT) is before[1]
+    assert [path.name for path in checkpoints(cut)] == ["checkpoint-00000003.safetensors"]
+    train(small_shards, cut, SMALL, silent)
+    assert contents(cut) == contents(whole)
 
 
-def test_a_loss_that_is_no_number_ends_the_run(small_shards: Path, tmp_path: Path) -> None:
-    settings = replace(SMALL, learning_rate=1e30, warmup=0, clip=1e30)
-    with pytest.raises(CurateError, match=r"lower train\.learning_rate"):
-        train(small_shards, tmp_path / "model", settings, silent)
+def test_in_another_thread_signals_are_left_alone(small_shards: Path, tmp_path: Path) -> None:
+    thread = threading.Thread(target=train, args=(small_shards, tmp_path / "m", SMALL, silent))
+    thread.start()
+    thread.join()
+    assert (tmp_path / "m" / CHECKPOINT).exists()
+
+
+def test_evaluation_comes_when_it_is_due_and_leaves_no_trace(
+    small_shards: Path, tmp_path: Path
+) -> None:
+    plain, evaluated = tmp_path / "plain", tmp_path / "evaluated"
+    settings = replace(SMALL, evaluate_every=5)
+    train(small_shards, plain, settings, silent)
+    seen = []
+
+    def evaluate(model: LanguageModel, step: int) -> None:
+        torch.rand(3)
+        seen.append((step, model.training, torch.is_inference_mode_enabled()))
+        model(torch.zeros(1, 16, dtype=torch.long))
+
+    train(small_shards, evaluated, settings, silent, evaluate)
+    assert seen == [(step, False, True) for step in (5, 10, 12)]
+    assert contents(evaluated) == contents(plain)
+
+
+def test_half_precision_trains_to_nearly_the_same_loss(small_shards: Path, tmp_path: Path) -> None:
+    full, half = (
+        train(small_shards, tmp_path / name, replace(SMALL, precision=name), silent)
+        for name in ("float32", "bfloat16")
+    )
+    assert half.last_loss == pytest.approx(full.last_loss, rel=1e-2)
+    assert half.last_loss != full.last_loss
 
 
 def test_too_few_tokens_are_told_before_anything_is_written(
@@ -207,6 +315,10 @@ def test_progress_and_metrics_tell_the_same(small_shards: Path, tmp_path: Path) 
         learning_rate(step, SMALL) for step in range(12)
     ]
     assert all(report.tokens_per_second > 0 for report in reports)
+    assert all(0 <= report.data_wait <= 1 and report.gradient_norm > 0 for report in reports)
+    lines = (tmp_path / "model" / "metrics.jsonl").read_text().splitlines()
+    kinds = "step loss learning_rate gradient_norm tokens_per_second data_wait seconds"
+    assert all(list(json.loads(line)) == kinds.split() for line in lines)
     assert (summary.steps, summary.tokens, summary.device) == (12, 12 * 4 * 16, "cpu")
 
 
@@ -223,7 +335,7 @@ def test_the_model_file_holds_the_trained_weights_and_their_number(
 
 def test_micro_batches_add_up_to_the_batch(small_shards: Path, tmp_path: Path) -> None:
     """Also where one micro-batch has a single target and the other all of them."""
-    batch = Loader(TokenDataset(small_shards), 16, 0, masked=True).rows(0, 8)
+    batch = open_loader(small_shards, SMALL).rows(0, 8)
     targets = batch.targets.copy()
     targets[:4] = IGNORED
     targets[0, 0] = 1
@@ -232,7 +344,7 @@ def test_micro_batches_add_up_to_the_batch(small_shards: Path, tmp_path: Path) -
         for micro_batch in (0, 4, 1):
             settings = replace(SMALL, batch=8, micro_batch=micro_batch)
             run = run_of(settings, small_shards, tmp_path)
-            loss = run.gradients(Window(batch.tokens, targets_of, batch.documents))
+            loss = run.gradients(on_cpu(batch._replace(targets=targets_of))).item()
             found.append((loss, [p.grad for p in run.model.parameters() if p.grad is not None]))
         whole_loss, whole = found[0]
         for loss, gradients in found[1:]:
@@ -244,17 +356,19 @@ def test_micro_batches_add_up_to_the_batch(small_shards: Path, tmp_path: Path) -
 def test_the_loss_is_the_mean_over_all_targets_of_the_batch(
     small_shards: Path, tmp_path: Path
 ) -> None:
-    batch = Loader(TokenDataset(small_shards), 16, 0, masked=True).rows(0, 8)
+    batch = open_loader(small_shards, SMALL).rows(0, 8)
     run = run_of(replace(SMALL, batch=8, micro_batch=2), small_shards, tmp_path)
     assert batch.documents is not None
     with torch.no_grad():
         parts = (batch.tokens, batch.targets, batch.documents.copy())
         whole = run.model.loss_sum(*map(torch.from_numpy, parts)).item()
-    assert run.gradients(batch) == pytest.approx(whole / (batch.targets != IGNORED).sum(), rel=1e-6)
+    assert run.gradients(on_cpu(batch)).item() == pytest.approx(
+        whole / (batch.targets != IGNORED).sum(), rel=1e-6
+    )
 
 
 def test_another_seed_is_another_model(small_shards: Path, tmp_path: Path) -> None:
     for seed in (0, 1):
         train(small_shards, tmp_path / str(seed), replace(SMALL, seed=seed), silent)
-    one, other = (contents(tmp_path / str(seed))[1] for seed in (0, 1))
+    one, other = (contents(tmp_path / str(seed))[2] for seed in (0, 1))
     assert one != other
