@@ -21,7 +21,8 @@ import pyarrow as pa
 from benchmarks.peers.environments import LOADERS, install
 from benchmarks.peers.loader_clock import speed
 from curate.store import sealed
-from tokenizer.shards import PartSummary, TokenBatch, manifest, verify, write_part
+from tokenizer.shards import PartSummary, TokenBatch, manifest, write_part
+from tokenizer.verify import verify
 from trainer.data import Loader, open_loader
 from trainer.packing import plan_of
 from trainer.settings import Source, TrainSettings
