@@ -23,6 +23,7 @@ from curate import (
     training,
 )
 from curate import settings as stage_settings
+from curate.ablate_command import EPILOG, ablate_command
 from curate.classifier import app as classifier_app
 from curate.compare import compare
 from curate.decide import decide
@@ -62,6 +63,7 @@ app.add_typer(shards_app, name="shards")
 app.add_typer(classifier_app, name="classifier")
 app.add_typer(importance_app, name="importance")
 app.add_typer(lm_app, name="lm")
+app.command(name="ablate", epilog=EPILOG)(ablate_command)
 
 Recipe = Annotated[str, typer.Argument(help="A recipe file, or one of ours by name.")]
 Folder = Annotated[Path, typer.Argument(help="The --output of a run.")]
