@@ -15,7 +15,7 @@ TESTS := $(BIN)/python -m pytest -q --numprocesses auto --maxprocesses 4 --dist 
 UV ?= uv
 
 .DEFAULT_GOAL := help
-.PHONY: help setup models demo test test-plain check bench bench-neardup bench-tokenizer lock clean
+.PHONY: help setup models demo test test-plain check bench bench-neardup bench-tokenizer bench-loader lock clean
 
 help: ## list these targets
 	@sed -n 's/^\([a-z-]*\):.*## /  \1\t/p' $(MAKEFILE_LIST) | expand -t 16
@@ -52,6 +52,9 @@ bench-neardup: $(VENV)/.train $(VENV)/.lid.176 ## near-duplicates: quality, spee
 bench-tokenizer: $(VENV)/.train $(VENV)/.lid.176 ## the tokenizer: speed, memory and exactness beside its peers
 	@$(BIN)/python -m benchmarks.tokenizer_speed --megabytes $(MEGABYTES)
 	@$(BIN)/python -m benchmarks.tokenizer_exact --megabytes $(MEGABYTES) --strings $(STRINGS)
+
+bench-loader: $(VENV)/.train ## the loader beside those of nanoGPT, datatrove and litdata
+	@$(BIN)/python -m benchmarks.loader_speed
 
 lock: ## resolve requirements.lock anew (needs uv)
 	@echo 'setuptools>=80' | $(UV) pip compile --quiet pyproject.toml - --extra test --universal \

@@ -23,6 +23,7 @@ from curate import (
     training,
 )
 from curate import settings as stage_settings
+from curate.ablate_command import EPILOG, ablate_command
 from curate.classifier import app as classifier_app
 from curate.compare import compare
 from curate.decide import decide
@@ -45,6 +46,7 @@ from curate.stored import stored
 from curate.train_commands import EVALUATE, TRAIN, evaluate_command, train_command
 from curate.tune_command import TUNE, tune_command
 from tokenizer.commands import app as tokenizer_app
+from tokenizer.shards_commands import app as shards_app
 from trainer.instructions import prompt_of
 
 app = typer.Typer(
@@ -59,9 +61,11 @@ app = typer.Typer(
 models_app = typer.Typer(no_args_is_help=True, help="Models by name: list, verify, fetch.")
 app.add_typer(models_app, name="models")
 app.add_typer(tokenizer_app, name="tokenizer")
+app.add_typer(shards_app, name="shards")
 app.add_typer(classifier_app, name="classifier")
 app.add_typer(importance_app, name="importance")
 app.add_typer(lm_app, name="lm")
+app.command(name="ablate", epilog=EPILOG)(ablate_command)
 
 Recipe = Annotated[str, typer.Argument(help="A recipe file, or one of ours by name.")]
 Folder = Annotated[Path, typer.Argument(help="The --output of a run.")]

@@ -85,8 +85,19 @@ class Plan:
         return self._key("tokenizer", settings=settings, before=before)
 
     def tokens_key(self, documents: str, tokenizer: dict[str, str]) -> str:
-        """The key of one unit's token shard."""
-        return self._key("tokens", documents=documents, tokenizer=tokenizer)
+        """The key of one unit's tokens, in the order of their part of the corpus."""
+        assert self.recipe.shards is not None  # wherever there is a tokenizer
+        order = {**settings_of(self.recipe.shards), "shard_bytes": None}
+        return self._key("tokens", documents=documents, tokenizer=tokenizer, order=order)
+
+    def layout_key(self, tokens: list[str]) -> str:
+        """The key of the cut of all units' tokens into parts."""
+        assert self.recipe.shards is not None
+        return self._key("layout", tokens=tokens, shard_bytes=self.recipe.shards.shard_bytes)
+
+    def part_key(self, layout: str, part: int) -> str:
+        """The key of a part of the token shards."""
+        return self._key("part", layout=layout, part=part)
 
     def _key(self, kind: str, **facts: Any) -> str:
         return digest({"kind": kind, "code": code(), "models": self.models, **facts})[:40]
@@ -94,7 +105,7 @@ class Plan:
 
 def plan(recipe: Recipe, patterns: list[str], output: Path) -> Plan:
     """Find the inputs, cut them into units and check the models; reads no documents."""
-    _check_balance(recipe)
+    _check_columns(recipe)
     inputs, notes = find_inputs(patterns)
     for source in inputs:
         if "://" not in source.uri and Path(source.uri).resolve().is_relative_to(output.resolve()):
@@ -119,24 +130,26 @@ def as_json(source: Input) -> dict[str, Any]:
     return asdict(source)
 
 
-def _check_balance(recipe: Recipe) -> None:
-    """Refuse a column to balance the tokenizer by that no stage adds: that is found out late."""
-    wanted = recipe.tokenizer.balance if recipe.tokenizer else ""
-    there = columns_to_balance(recipe)
-    if not wanted or wanted in there:
-        return
-    hint = "; put language.Identify into `stages:`" if wanted == LANGUAGE else ""
-    near = get_close_matches(wanted, [*there, LANGUAGE], 1)
-    if near and not hint:
-        hint = f"; did you mean {near[0]}?"
-    raise RecipeError(
-        f"tokenizer.balance: no column {wanted!r} behind the last stage; there are: "
-        f"{', '.join(there)}{hint}"
-    )
+def _check_columns(recipe: Recipe) -> None:
+    """Refuse columns that a recipe asks for and no stage adds: that is found out late."""
+    wanted = [("tokenizer.balance", recipe.tokenizer.balance)] if recipe.tokenizer else []
+    wanted += [("shards.columns", name) for name in (recipe.shards.others if recipe.shards else ())]
+    there = columns_behind(recipe)
+    for place, name in wanted:
+        if not name or name in there:
+            continue
+        hint = "; put language.Identify into `stages:`" if name.startswith(LANGUAGE) else ""
+        near = get_close_matches(name, [*there, LANGUAGE], 1)
+        if near and not hint:
+            hint = f"; did you mean {near[0]}?"
+        raise RecipeError(
+            f"{place}: no column {name!r} behind the last stage; there are: "
+            f"{', '.join(there)}{hint}"
+        )
 
 
-def columns_to_balance(recipe: Recipe) -> list[str]:
-    """The columns that can name groups of the documents that a recipe keeps."""
+def columns_behind(recipe: Recipe) -> list[str]:
+    """The columns of the documents that a recipe keeps, but for their ids and texts."""
     names = [ORIGIN, URL, DATE, SOURCE, OFFSET, *([METADATA] if recipe.read.metadata else [])]
     for stage in (step.stage for step in recipe.steps):
         names += [*getattr(stage, "judged_from", ()), *getattr(stage, "adds", ())]

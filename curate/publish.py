@@ -38,7 +38,7 @@ def tree(output: Path, files: dict[str, Path], texts: dict[str, bytes], manifest
         named.unlink(missing_ok=True)
     with disk_errors(output):
         for name, source in sorted(files.items()):
-            _link(source, output / name)
+            link(source, output / name)
         _sweep(output, {*files, *texts})
         for name, content in texts.items():
             target = output / name
@@ -56,7 +56,8 @@ def pretty(value: Any) -> bytes:
     return (json.dumps(value, indent=1, ensure_ascii=False, allow_nan=False) + "\n").encode()
 
 
-def _link(source: Path, target: Path) -> None:
+def link(source: Path, target: Path) -> None:
+    """Make `target` the same file as `source`, in one step; a copy where there are no links."""
     target.parent.mkdir(parents=True, exist_ok=True)
     if target.exists() and target.samefile(source):
         return

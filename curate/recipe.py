@@ -28,6 +28,7 @@ from curate.signal import Signal
 from curate.stage import Opened
 from curate.survey import Survey
 from curate.words import Words
+from tokenizer.shuffle import Shards
 from tokenizer.train import Train
 from trainer.settings import TrainSettings
 
@@ -36,8 +37,8 @@ HOMES = ("filters", "curate.read", "curate.dedup")
 MAX_BYTES = 256 * 1024
 MAX_DEPTH = 20
 FILTER_KEYS = ("words", "by_language")
-SECTIONS = {"read": Read, "tokenizer": Train, "train": TrainSettings}
-KEYS = ("name", "about", "source", "read", "stages", "tokenizer", "train", "max_fault_share")
+SECTIONS = {"read": Read, "tokenizer": Train, "shards": Shards, "train": TrainSettings}
+KEYS = ("name", "about", "source", "read", "stages", *list(SECTIONS)[1:], "max_fault_share")
 
 
 @dataclass(frozen=True)
@@ -63,6 +64,7 @@ class Recipe:
     read: Read
     steps: tuple[Step, ...]
     tokenizer: Train | None
+    shards: Shards | None
     train: TrainSettings | None
     max_fault_share: float
 
@@ -76,6 +78,7 @@ class Recipe:
             "read": settings_of(self.read),
             "stages": [describe(step) for step in self.steps],
             "tokenizer": settings_of(self.tokenizer) if self.tokenizer else None,
+            "shards": settings_of(self.shards) if self.shards else None,
             "train": settings_of(self.train) if self.train else None,
         }
 
@@ -135,14 +138,18 @@ def parse(text: str, where: str) -> Recipe:
         read=build(Read, document.get("read"), f"{where}: read"),
         steps=tuple(steps),
         tokenizer=_section(document, "tokenizer", Train, where),
+        shards=_section(document, "shards", Shards, where),
         train=_section(document, "train", TrainSettings, where),
         max_fault_share=_number(document.get("max_fault_share", 0.01), f"{where}: max_fault_share"),
     )
     _check_order(recipe, where)
     if not 0 <= recipe.max_fault_share <= 1:
         raise RecipeError(f"{where}: max_fault_share: {recipe.max_fault_share:g}; write 0 to 1")
-    if recipe.train and not recipe.tokenizer:
-        raise RecipeError(f"{where}: train needs token shards; add a `tokenizer:` section")
+    if (recipe.train or recipe.shards) and not recipe.tokenizer:
+        what = "train needs token shards" if recipe.train else "shards need a tokenizer"
+        raise RecipeError(f"{where}: {what}; add a `tokenizer:` section")
+    if recipe.tokenizer and not recipe.shards:
+        recipe = replace(recipe, shards=Shards())
     return recipe
 
 

@@ -33,8 +33,8 @@ from curate.room import Needs, memory_share, require
 from curate.store import WorkFolder, digest, finished, owned, sealed
 from curate.store import describe as describe_file
 from curate.survey import Means, Task
-from curate.unit import Worker, pool
-from tokenizer import counts, shards, train
+from curate.unit import ENCODE, WRITE, Worker, pool
+from tokenizer import counts, shards, shuffle, train
 from tokenizer.vocabulary import Vocabulary
 
 Manifest = dict[str, Any]
@@ -47,6 +47,8 @@ class Events(Protocol):
     def begin(self, phase: str, total: int, unit: str) -> None: ...
 
     def advance(self, counts: dict[str, int]) -> None: ...
+
+    def say(self, text: str) -> None: ...
 
     def end(self) -> None: ...
 
@@ -453,15 +455,46 @@ class _Run:
                 "kind": "tokens",
                 "key": self._plan.tokens_key(documents, digests),
                 "source": unit.name,
-                "unit": unit.index,
                 "documents": str(self._work.path(piece, "documents.parquet")),
                 "tokenizer": str(self._work.path(key)),
             }
             tasks.append(task)
-        self._make(tasks, "encode tokens", self._kept(), "documents")
+        self._make(tasks, ENCODE, self._kept(), "documents")
         for name in files:
             self._files[f"tokenizer/{name}"] = self._work.path(key, name)
-        return self._token_manifest(key, tasks, texts)
+        facts = self._piece(key)["tokenizer"]
+        kind = shards.token_type(facts["vocabulary"])
+        layout = self._layout([task["key"] for task in tasks], np.dtype(kind).itemsize)
+        documents = self._piece(layout)["documents"]
+        parts: list[Task] = [
+            {
+                "kind": "part",
+                "key": self._plan.part_key(layout, part),
+                "source": f"tokens/{shuffle.part_name(part)}",
+                "part": part,
+                "layout": str(self._work.path(layout)),
+                "pieces": str(self._work.pieces),
+                "dtype": kind,
+            }
+            for part in range(len(documents))
+        ]
+        self._make(parts, WRITE, sum(documents), "documents")
+        return self._token_manifest(facts, [task["key"] for task in parts], texts)
+
+    def _layout(self, pieces: list[str], width: int) -> str:
+        """Decide which documents are in which part of the shards."""
+        settings = self._plan.recipe.shards or shuffle.Shards()
+        key = self._plan.layout_key(pieces)
+        if self._work.find(key) is None:
+            runs = [f"{piece}/{run}" for piece in pieces for run in self._piece(piece)["runs"]]
+            started, folder = time.perf_counter(), self._work.scratch(key)
+            most = max(settings.shard_bytes // width, 1)
+            documents = shuffle.lay_out(self._work.pieces, runs, folder, most)
+            seconds = {"order documents": time.perf_counter() - started}
+            piece = {"files": finished(folder), "seconds": seconds, "documents": documents}
+            self._work.publish(key, folder, piece)
+        self._spend(key)
+        return key
 
     def _tokenizer(
         self, settings: train.Train, pieces: list[str], loaded: Vocabulary | None
@@ -496,21 +529,16 @@ class _Run:
         return key
 
     def _token_manifest(
-        self, tokenizer: str, tasks: list[Task], texts: dict[str, bytes]
+        self, facts: dict[str, Any], keys: list[str], texts: dict[str, bytes]
     ) -> dict[str, Any]:
-        facts = self._piece(tokenizer)["tokenizer"]
         parts = []
-        for task in tasks:
-            piece = self._piece(task["key"])
-            part = f"part-{task['unit']:05d}"
-            files = {name.replace("part", part, 1): name for name in piece["part"]["files"]}
-            for target, name in files.items():
-                self._files[f"tokens/{target}"] = self._work.path(task["key"], name)
-            entries = {target: piece["part"]["files"][name] for target, name in files.items()}
-            summary = {**piece["part"], "name": part, "files": entries}
-            parts.append(shards.PartSummary.from_json(summary))
-        names = ("fingerprint", "vocabulary", "end_of_text_id", "probe")
-        manifest = shards.manifest(parts, *(facts[name] for name in names))
+        for key in keys:
+            parts.append(shards.PartSummary.from_json(self._piece(key)["part"]))
+            for name in parts[-1].files:
+                self._files[f"tokens/{name}"] = self._work.path(key, name)
+        told = (self._plan.recipe.shards or shuffle.Shards()).told(facts["probe"])
+        words = facts["fingerprint"]
+        manifest = shards.manifest(parts, words, facts["vocabulary"], facts["end_of_text_id"], told)
         texts["tokens/manifest.json"] = sealed(manifest)
         return {name: manifest[name] for name in ("documents", "tokens", "bytes")} | {
             "vocabulary": facts["vocabulary"],

@@ -16,7 +16,9 @@ from curate.progress import printable, show
 from curate.store import write_atomic
 from curate.train_config import set_name, shards_of, training_of
 from curate.training import extra
+from tokenizer import vocabulary
 from tokenizer.dataset import TokenDataset
+from trainer.settings import CHOICES, listed
 
 TRAIN = (
     "Examples:  curate train data=out output=model preset=llama-30m steps=2000"
@@ -31,8 +33,9 @@ def train_command(
     words: Annotated[
         list[str],
         typer.Argument(
-            metavar="[SETTINGS.yaml] [key=value ...]",
-            help="data, output, evaluate, tokenizer, and any setting of `curate filters train`.",
+            metavar="WORD",
+            help="A settings file (YAML), or none, and key=value over it: data, output, evaluate, "
+            "tokenizer, and any setting that `curate filters train` lists.",
         ),
     ],
     resume: Annotated[
@@ -80,16 +83,20 @@ def evaluate_command(  # noqa: PLR0913  # a command's options are its arguments
     Every document is read alone; all its tokens but the first count, and all its bytes. Fewer bits
     are better, and compare models of any tokenizer, if the documents are the same.
     """
+    if device not in CHOICES["device"]:
+        raise InputError(f"--device {device}: write {listed(CHOICES['device'])}")
     sets = _named(data)
-    loaded, _ = extra("trainer.sample").load_model(model)
+    loaded, _ = extra("trainer.hugging_face").read_model(model)
     loaded = loaded.to(extra("trainer.train").pick_device(device))
+    words = vocabulary.load(model).fingerprint() if (model / "tokenizer.json").exists() else ""
     tables = {}
     for name, folder in sets.items():
         dataset = TokenDataset(folder)
-        if dataset.vocab_size != loaded.shape.vocab_size:
+        is_other = words and dataset.manifest["vocabulary"] != words
+        if is_other or dataset.vocab_size > loaded.shape.vocab_size:
             raise InputError(
-                f"--data {name}: {dataset.vocab_size} ids, and {model} knows "
-                f"{loaded.shape.vocab_size}; write shards with the model's tokenizer"
+                f"--data {name}: the tokens in {folder} are not of the tokenizer of {model}; "
+                "write shards with that one"
             )
         tables[name] = extra("trainer.evaluate").document_losses(loaded, dataset, limit)
     if documents:

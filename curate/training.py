@@ -6,11 +6,12 @@ from pathlib import Path
 from typing import Any
 
 from curate.code import PACKAGES, TRAINER, code
-from curate.errors import ModelError
+from curate.errors import CurateError, ModelError
 from curate.progress import tell
 from curate.recipe import settings_of
 from curate.run import Events
 from curate.store import describe, digest, file_digest, intact, sealed, write_atomic
+from tokenizer.shards import read_manifest
 from trainer.settings import TrainSettings
 
 KEY = "key"
@@ -36,17 +37,21 @@ def train(output: Path, settings: TrainSettings, events: Events) -> Any:
         model.mkdir()
         write_atomic(model / KEY, key.encode())
     shutil.copytree(output / "tokenizer", model, dirs_exist_ok=True)
+    vocab_size = read_manifest(output / "tokens")["vocab_size"]
+    meter = extra("trainer.watch").Meter.of(settings, vocab_size)
     events.begin("train model", settings.steps, "steps")
     done = 0
 
     def progress(state: Any) -> None:
         nonlocal done
+        events.say(meter.line(state))
         events.advance({"steps": state.step - done})
         done = state.step
 
     summary = trainer.train(output / "tokens", model, settings, progress)
     events.end()
-    names = [path.name for path in sorted(model.iterdir()) if path.name not in UNSEALED]
+    there = sorted(path.name for path in model.iterdir() if path.is_file())
+    names = [name for name in there if name not in UNSEALED]
     files = {name: describe(model / name) for name in names}
     write_atomic(model / SEAL, sealed({"files": files}))
     return summary
@@ -87,4 +92,9 @@ def refuse_run(model: Path) -> None:
 
 def extra(module: str) -> Any:
     """A module that needs the extra `train`: torch is imported only by those who train."""
-    return importlib.import_module(module)
+    try:
+        return importlib.import_module(module)
+    except ModuleNotFoundError as error:
+        if (error.name or "").partition(".")[0] not in ("torch", "safetensors"):
+            raise
+        raise CurateError("training needs torch: pip install 'crawl-to-model[train]'") from error

@@ -31,12 +31,14 @@ from curate.schema import Batch
 from curate.stage import Opened, Stage, without
 from curate.store import disk_errors, finished
 from curate.tokenizing import loaded
-from tokenizer import shards, vocabulary
+from tokenizer import shards, shuffle, vocabulary
 from tokenizer.counting import count_pieces
 from tokenizer.counts import Counter
 from tokenizer.encode import Encoder
 from tokenizer.pretokenize import splitter
 from tokenizer.train import train
+
+ENCODE, WRITE = "encode tokens", "write token shards"
 
 
 class Worker:
@@ -73,13 +75,14 @@ class Worker:
             words = loaded(settings) or train(count_pieces(texts, settings.pattern), settings)
             found = Encoder(words).encode(texts)
             size = words.size if settings.load else settings.size
-            shards.ended("a text", *found, (size, words.end_of_text))
+            shuffle.warm(shards.ended("a text", *found, (size, words.end_of_text)))
 
     def run(self, task: dict[str, Any], progress: Progress) -> dict[str, Any]:
         """The unit's counts and files; an error of ours comes back as a value, not a traceback."""
         kinds = {
             "text": self._text,
             "tokens": self._tokens,
+            "part": self._part,
             "decide": self._decide,
             "index": self._index,
         }
@@ -170,18 +173,28 @@ class Worker:
     def _tokens(self, task: dict[str, Any], progress: Progress) -> dict[str, Any]:
         started = time.perf_counter()
         encoder = self._encoder(Path(task["tokenizer"]))
-        words = encoder.vocabulary
+        words, settings = encoder.vocabulary, self._recipe.shards or shuffle.Shards()
 
         def encoded() -> Iterator[tuple[Batch, Any, Any]]:
             with pq.ParquetFile(task["documents"]) as file:
-                for batch in row_groups(file, shards.COLUMNS):
+                for batch in row_groups(file, settings.reads):
                     tokens, offsets = encoder.encode(batch.column(schema.TEXT))
                     progress({"documents": batch.num_rows, "kept": batch.num_rows})
                     yield batch, tokens, offsets
 
         folder = Path(task["scratch"])
-        part = shards.write_part(folder, "part", encoded(), words.size, words.end_of_text)
-        seconds = {"encode tokens": time.perf_counter() - started}
+        ids = (words.size, words.end_of_text)
+        runs = shuffle.write_runs(folder, encoded(), ids, settings)
+        files = finished(folder)
+        return {"runs": runs, "files": files, "seconds": {ENCODE: time.perf_counter() - started}}
+
+    def _part(self, task: dict[str, Any], progress: Progress) -> dict[str, Any]:
+        """A part of the token shards, from the tokens of all units."""
+        started, folder = time.perf_counter(), Path(task["scratch"])
+        layout, pieces = Path(task["layout"]), Path(task["pieces"])
+        part = shuffle.gather(layout, pieces, task["part"], folder, task["dtype"])
+        progress({"documents": part.documents, "kept": part.documents})
+        seconds = {WRITE: time.perf_counter() - started}
         return {"part": part.to_json(), "files": part.files, "seconds": seconds}
 
     def _encoder(self, folder: Path) -> Encoder:

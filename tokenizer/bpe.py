@@ -1,9 +1,6 @@
-"""The kernels of encoding: pieces to tokens, through a cache of words that is bounded.
+"""How one piece becomes tokens by merging, and the merges as tables that kernels look into.
 
-Most pieces of real text have been seen before. The cache holds the tokens of recent ones, two
-slots for each hash. A slot of 32 bytes has the two words of a piece, three tokens and how many
-there are; further tokens, and the bytes of long pieces, lie elsewhere. What the cache does not know
-is merged: short pieces by looking for the best pair again and again, long ones with a heap, so that
+Short pieces are merged by looking for the best pair again and again, long ones with a heap, so that
 a megabyte of one letter costs little more than a megabyte of words.
 """
 
@@ -16,14 +13,14 @@ from numpy.typing import NDArray
 
 from curate.column import Positions, view
 from curate.errors import ModelError
-from curate.kernel import borrowing, helper, prefetch
-from tokenizer.pretokenize import described, pieces_within
+from curate.kernel import borrowing, helper
+from tokenizer.pretokenize import pieces_within
 
 Merges = NDArray[np.int32]
 Tables = tuple[NDArray[Any], ...]
 
 # As `pretokenize` writes a piece: kernels read constants of their own file only.
-LOW, HIGH, BEGIN, HASHED = range(4)
+HIGH, BEGIN = 1, 2
 LENGTH = np.uint64((1 << 56) - 1)
 LONG = np.uint64(0xFF << 56)
 NONE = np.uint32(0xFFFFFFFF)
@@ -35,9 +32,6 @@ RIGHT, PAIR, RANK = np.uint64(20), np.uint64(24), np.uint64((1 << 24) - 1)
 MOST_SYMBOLS = (1 << 20) - 1
 NO_ENTRY = np.uint64(0xFFFFFFFFFFFFFFFF)
 
-AHEAD = 64  # pieces whose slots are asked for before they are needed
-KEPT_BYTES = 64  # longer pieces are not kept in the cache
-KEPT_TOKENS = 16  # nor are pieces of more tokens
 SHORT = 255  # bytes of a piece up to which looking for the best pair beats keeping a heap
 
 
@@ -146,44 +140,6 @@ def merge_tables(merges: Merges, letters: Merges) -> Tables:
     tables = empty_tables(numbers, again)
     enter_merges(symbols[merges[:, :2]], tables)
     return tables
-
-
-@borrowing
-def is_kept(text: Any, spelling: Any, first: Any, begin: Any, length: Any) -> Any:
-    """Whether a piece is spelled as what is kept from this place on."""
-    for k in range(length):  # noqa: SIM110  # generators are slow in kernels
-        if spelling[first + k] != text[begin + k]:
-            return False
-    return True
-
-
-@helper
-def enter_tokens(pieces: Any, slots: Any) -> None:
-    """Fill the table in which a piece that is a token is found: a part of its hash, and which."""
-    mask = np.uint64(len(slots) - 1)
-    for k in range(len(pieces)):
-        at = pieces[k, HASHED] & mask
-        while slots[at]:
-            at = (at + np.uint64(1)) & mask
-        slots[at] = pieces[k, HASHED] & ~LOWER_HALF | np.uint64(k + 1)
-
-
-@borrowing
-def whole_token(text: Any, piece: Any, whole: Any) -> Any:
-    """The token that is this piece, or -1."""
-    spelling, pieces, numbers, slots = whole
-    low, high, begin, hashed = piece
-    mask = np.uint64(len(slots) - 1)
-    at = hashed & mask
-    while slots[at]:
-        k = (slots[at] & LOWER_HALF) - np.uint64(1)
-        alike = (slots[at] ^ hashed) >> HALF == np.uint64(0)
-        if alike and pieces[k, LOW] == low and pieces[k, HIGH] == high:
-            length = np.int64(high & LENGTH) if high >= LONG else np.int64(0)
-            if is_kept(text, spelling, np.int64(pieces[k, BEGIN]), begin, length):
-                return np.int64(numbers[k])
-        at = (at + np.uint64(1)) & mask
-    return np.int64(-1)
 
 
 @borrowing
@@ -344,147 +300,6 @@ def merge_long(text: Any, merges: Any, out: Any, span: Any) -> Any:
         tokens += 1
         p = np.int64(right_of[p])
     return tokens
-
-
-@borrowing
-def exchange(cache: Any, first: Any) -> None:
-    """Exchange the two slots of a hash: the piece that came again is looked at first."""
-    slots, more, spellings = cache
-    for k in range(4 * first, 4 * first + 4):
-        slots[k], slots[k + 4] = slots[k + 4], slots[k]
-    tokens = max(slots[4 * first + 3] >> HALF, slots[4 * first + 7] >> HALF)
-    for k in range(np.int64(tokens) - 3):
-        more[first, k], more[first + 1, k] = more[first + 1, k], more[first, k]
-    if max(slots[4 * first + 1], slots[4 * first + 5]) >= LONG:
-        for k in range(KEPT_BYTES):
-            spelled = spellings[first, k]
-            spellings[first, k] = spellings[first + 1, k]
-            spellings[first + 1, k] = spelled
-
-
-@borrowing
-def keep(text: Any, piece: Any, cache: Any, out: Any, span: Any) -> None:
-    """Put a piece into its second slot, from which it comes into the first when it comes again.
-
-    So words that come once do not drive out common ones: of English pages 4.6 % of the pieces are
-    missed and 1.3 % found in the second slot, 23 % where the new piece takes the first.
-    """
-    slots, more, spellings = cache
-    low, high, begin, hashed = piece
-    position, count = span
-    slot = np.int64(hashed & np.uint64(len(slots) // 8 - 1)) * 2
-    slot += slots[4 * slot + 1] != np.uint64(0)
-    slots[4 * slot], slots[4 * slot + 1] = low, high
-    slots[4 * slot + 2] = np.uint64(out[position]) | np.uint64(out[position + 1]) << HALF
-    slots[4 * slot + 3] = np.uint64(out[position + 2]) | np.uint64(count) << HALF
-    for k in range(3, count):
-        more[slot, k - 3] = out[position + k]
-    if high >= LONG:
-        for k in range(np.int64(high & LENGTH)):
-            spellings[slot, k] = text[np.int64(begin) + k]
-
-
-@borrowing
-def differs(text: Any, piece: Any, cache: Any, at: Any) -> Any:
-    """Whether the slot at this place holds another piece."""
-    slots, _, spellings = cache
-    low, high, begin, _ = piece
-    if (slots[at] ^ low) | (slots[at + np.uint64(1)] ^ high):
-        return True
-    if high < LONG:
-        return False
-    spelling = spellings[at >> np.uint64(2)]
-    return not is_kept(text, spelling, np.int64(0), begin, np.int64(high & LENGTH))
-
-
-@borrowing
-def write_kept(cache: Any, at: Any, out: Any, position: Any) -> Any:
-    """Write the tokens that a slot holds: how many they are."""
-    slots, more, _ = cache
-    # Three tokens are written where one is wanted: cheaper than asking.
-    two, last = slots[at + np.uint64(2)], slots[at + np.uint64(3)]
-    out[position] = np.uint32(two & LOWER_HALF)
-    out[position + np.uint64(1)] = np.uint32(two >> HALF)
-    out[position + np.uint64(2)] = np.uint32(last & LOWER_HALF)
-    count = last >> HALF
-    for k in range(np.uint64(3), count):
-        out[position + k] = more[at >> np.uint64(2), k - np.uint64(3)]
-    return count
-
-
-@borrowing
-def find_or_merge(text: Any, piece: Any, model: Any, cache: Any, state: Any) -> Any:
-    """Write the tokens of a piece that its first slot may not hold; 0 if it is too long."""
-    merges, whole = model
-    out, position, scratch = state
-    _, high, begin, hashed = piece
-    at = (hashed & np.uint64(len(cache[0]) // 8 - 1)) * np.uint64(8)
-    if not differs(text, piece, cache, at):
-        return np.int64(write_kept(cache, at, out, np.uint64(position)))
-    if not differs(text, piece, cache, at + np.uint64(4)):
-        exchange(cache, np.int64(at >> np.uint64(2)))
-        return np.int64(write_kept(cache, at, out, np.uint64(position)))
-    token = whole_token(text, piece, whole) if len(whole[3]) else np.int64(-1)
-    count = np.int64(1)
-    if token >= 0:
-        out[position] = np.uint32(token)
-    elif length_of(high) <= SHORT:
-        span = (np.uint64(begin), length_of(high), position, scratch)
-        count = merge_short(text, merges, out, span)
-    else:
-        return np.int64(0)
-    if count <= KEPT_TOKENS and length_of(high) <= KEPT_BYTES:
-        keep(text, piece, cache, out, (position, count))
-    return count
-
-
-@borrowing
-def look_ahead(text: Any, begin: Any, ends: Any, slots: Any, ahead: Any) -> None:
-    """Describe pieces, and ask for their slots before they are looked at."""
-    mask = np.uint64(len(slots) // 8 - 1)
-    for k in range(np.uint64(len(ends))):
-        end = np.int64(ends[k])
-        low, high, hashed = described(text, begin, end - begin)
-        ahead[k, np.uint64(0)] = low
-        ahead[k, np.uint64(1)] = high
-        ahead[k, np.uint64(2)] = hashed
-        prefetch(slots, np.int64((hashed & mask) * np.uint64(8)))
-        begin = end
-
-
-@helper
-def encode_block(rows: Any, place: Any, ends: Any, model: Any, work: Any) -> tuple[Any, Any]:
-    """Write the tokens of the pieces that end here and the ends of rows: next position and row.
-
-    `place` is the row, the byte and the position in the output to begin with.
-    """
-    text, offsets = rows
-    cache, out, row_ends, scratch = work
-    row, begin, position = place
-    slots = cache[0]
-    mask = np.uint64(len(slots) // 8 - 1)
-    ahead = np.empty((AHEAD, 3), np.uint64)
-    for first in range(0, len(ends), AHEAD):
-        look_ahead(text, begin, ends[first : first + AHEAD], cache[0], ahead)
-        for k in range(first, min(first + AHEAD, len(ends))):
-            while offsets[row + 1] <= begin:
-                row_ends[row + 1] = position
-                row += 1
-            low, high, hashed = ahead[k - first, 0], ahead[k - first, 1], ahead[k - first, 2]
-            at = (hashed & mask) * np.uint64(8)
-            # Nine in ten pieces: this much is made a part of the loop.
-            if high < LONG and (slots[at] ^ low) | (slots[at + np.uint64(1)] ^ high) == 0:
-                count = np.int64(write_kept(cache, at, out, np.uint64(position)))
-            else:
-                piece = (low, high, begin, hashed)
-                state = (out, position, scratch)
-                count = np.int64(find_or_merge(text, piece, model, cache, state))
-            if not count:
-                length = np.int64(ends[k]) - begin
-                count = merge_long(text, model[0], out, (begin, length, position))
-            position += count
-            begin = np.int64(ends[k])
-    return position, row
 
 
 @helper

@@ -86,15 +86,16 @@ class TokenDataset:
             np.subtract(offsets[1:], offsets[:-1], lengths[first : first + len(offsets) - 1])
         return lengths
 
-    def _spans(self, start: int, length: int) -> Iterator[tuple[int, int, int]]:
+    def _spans(self, start: int, length: int) -> list[tuple[int, int, int]]:
         """The parts that a window touches, each with the range of its own tokens."""
-        end = start + length
-        part = bisect_right(self._token_starts, start) - 1
+        starts, end = self._token_starts, start + length
+        part = bisect_right(starts, start) - 1
+        spans = []
         while start < end:
-            origin, limit = self._token_starts[part], self._token_starts[part + 1]
-            stop = min(end, limit)
-            yield part, start - origin, stop - origin
+            origin, stop = starts[part], min(end, starts[part + 1])
+            spans.append((part, start - origin, stop - origin))
             start, part = stop, part + 1
+        return spans
 
     def _open_part(self, part: int) -> "_Part":
         tokens = self._checked(part, ".bin")

@@ -78,6 +78,9 @@ LEADS = _leads()
 LOWS = np.array([(1 << 8 * min(length, 8)) - 1 for length in range(16)], np.uint64)
 HIGHS = np.array([(1 << 8 * max(length - 8, 0)) - 1 for length in range(16)], np.uint64)
 
+# Of 64 bytes, so many that are not ASCII make it cheaper to treat all alike.
+MANY_WIDE = np.uint64(24)
+
 # Pieces come in blocks that stay in a core's own cache, together with the bytes they cover.
 BLOCK = 1 << 12
 
@@ -157,12 +160,14 @@ def piece_end(data: Any, begin: Any, end: Any, machine: Any) -> Any:
 
 
 @borrowing
-def is_ascii(data: Any, i: Any) -> Any:
-    """Whether 64 bytes are all ASCII."""
-    high = np.uint8(0)
-    for k in range(np.uint64(64)):
-        high |= data[i + k]
-    return high < np.uint8(128)
+def wide_bytes(data: Any, i: Any) -> Any:
+    """Which of 64 bytes are not ASCII, a bit for each."""
+    wide = np.uint64(0)
+    for k in range(np.uint64(0), np.uint64(64), np.uint64(8)):
+        # The multiplication moves the eight highest bits of bytes side by side.
+        high = word_at(data, i + k) >> np.uint64(7) & np.uint64(0x0101010101010101)
+        wide |= (high * np.uint64(0x0102040810204080) >> np.uint64(56)) << k
+    return wide
 
 
 @borrowing
@@ -199,23 +204,47 @@ def cuts_of(kinds: Any, size: Any, table: Any, state: Any) -> Any:
 
 
 @borrowing
-def classify(data: Any, i: Any, size: Any, classes: Any, kinds: Any) -> Any:
-    """Write the class of each byte; whether all of them, three more are there, are UTF-8.
+def kind_at(data: Any, at: Any, classes: Any) -> tuple[Any, Any, Any]:
+    """The class of a byte, which bytes behind it its character has, and whether it is such a one.
 
     Scripts mix, and a jump that is guessed wrongly costs as much as five bytes without jumps.
     """
-    behind = expected = np.uint64(0)
-    for k in range(size):
-        at = i + k
-        lead = LEADS[data[at]]
-        point = np.uint64(data[at]) << np.uint64(18)
-        point |= (np.uint64(data[at + np.uint64(1)]) & np.uint64(0x3F)) << np.uint64(12)
-        point |= (np.uint64(data[at + np.uint64(2)]) & np.uint64(0x3F)) << np.uint64(6)
-        point |= np.uint64(data[at + np.uint64(3)]) & np.uint64(0x3F)
-        point = point >> (lead & np.uint64(31)) & (lead >> np.uint64(16) & np.uint64(0x1FFFFF))
-        kinds[k] = classes[point | (lead >> np.uint64(40) & np.uint64(STILL))]
-        expected |= (lead >> np.uint64(8) & np.uint64(15)) << k
-        behind |= (lead >> np.uint64(63)) << k
+    lead = LEADS[data[at]]
+    point = np.uint64(data[at]) << np.uint64(18)
+    point |= (np.uint64(data[at + np.uint64(1)]) & np.uint64(0x3F)) << np.uint64(12)
+    point |= (np.uint64(data[at + np.uint64(2)]) & np.uint64(0x3F)) << np.uint64(6)
+    point |= np.uint64(data[at + np.uint64(3)]) & np.uint64(0x3F)
+    point = point >> (lead & np.uint64(31)) & (lead >> np.uint64(16) & np.uint64(0x1FFFFF))
+    kind = classes[point | (lead >> np.uint64(40) & np.uint64(STILL))]
+    return kind, lead >> np.uint64(8) & np.uint64(15), lead >> np.uint64(63)
+
+
+@borrowing
+def classify(data: Any, span: Any, classes: Any, kinds: Any) -> Any:
+    """Write the class of each byte; whether all, 64 and three more are there, are UTF-8.
+
+    `span` is where they begin, how many they are, and which of them are not ASCII.
+    """
+    i, size, wide = span
+    behind = expected = many = np.uint64(0)
+    left = wide
+    while left:
+        left &= left - np.uint64(1)
+        many += np.uint64(1)
+    if many > MANY_WIDE:
+        for k in range(size):
+            kinds[k], asked, is_behind = kind_at(data, i + k, classes)
+            expected |= asked << k
+            behind |= is_behind << k
+        return behind == expected
+    for k in range(np.uint64(64)):
+        kinds[k] = classes[data[i + k]]
+    while wide:
+        at = np.uint64(trailing_zeros(wide))
+        wide &= wide - np.uint64(1)
+        kinds[at], asked, is_behind = kind_at(data, i + at, classes)
+        expected |= asked << at
+        behind |= is_behind << at
     return behind == expected
 
 
@@ -252,8 +281,11 @@ def cuts_behind(data: Any, i: Any, end: Any, machine: Any, state: Any) -> Any:
     while i + size < end and size > 60 and data[i + size] & 0xC0 == 0x80:
         size -= 1
     # A character that begins in the 64 bytes and is cut short behind them is none.
-    utf8 = i + size + 3 < len(data) and (size < 64 or ends_whole(data, i))
-    utf8 = utf8 and classify(data, np.uint64(i), np.uint64(size), classes, kinds)
+    utf8 = i + 67 < len(data) and (size < 64 or ends_whole(data, i))
+    if utf8:
+        wide = wide_bytes(data, np.uint64(i))
+        wide &= np.uint64(0xFFFFFFFFFFFFFFFF) >> np.uint64(64 - size)
+        utf8 = classify(data, (np.uint64(i), np.uint64(size), wide), classes, kinds)
     if not utf8:
         size = classify_slowly(data, i, end, (classes, stranger), kinds)
     cuts, earlier, state = cuts_of(kinds, np.uint64(size), table, state)
@@ -276,7 +308,7 @@ def cut_row(data: Any, place: Any, end: Any, machine: Any, ends: Any) -> Any:
     i, state, count = place
     while i < end and state and count < len(ends) - 66:
         size = np.int64(64)
-        if i + 64 <= end and is_ascii(data, np.uint64(i)):
+        if i + 64 <= end and not wide_bytes(data, np.uint64(i)):
             found = cuts_of_ascii(data, np.uint64(i), machine[0], machine[1], state)
             cuts, earlier, state = found
         else:
@@ -313,8 +345,9 @@ def cut(
         if state and i < end:
             break
         if begin < end:
-            last = np.int64(state // square) * width + width - 1
-            i = end if state and table[last] & SEEN else piece_end(data, begin, end, slow)
+            i = end
+            if not state or not table[np.int64(state // square) * width + width - 1] & SEEN:
+                i = piece_end(data, begin, end, slow)
             ends[count] = i
             count += 1
             begin = i

@@ -23,7 +23,7 @@ from curate.column import Positions, view
 from curate.errors import ShardError
 from curate.kernel import borrowing
 from curate.schema import ID, LANGUAGE, OFFSET, SOURCE, TEXT, URL, Batch
-from curate.store import describe, disk_errors, matches, sync_file, unsealed
+from curate.store import describe, disk_errors, sync_file, unsealed
 
 Tokens = NDArray[np.uint32]
 TokenBatch = tuple[Batch, Tokens, Positions]
@@ -50,7 +50,6 @@ DOCUMENTS = pa.schema(
 COLUMNS = (ID, SOURCE, OFFSET, URL, LANGUAGE, TEXT)  # what write_part reads, where it is there
 # Rows are regrouped, so that the file does not depend on how they came in batches.
 ROW_GROUP = 16_384
-_BLOCK = 1 << 22  # tokens checked at a time by verify
 
 
 @dataclass(frozen=True)
@@ -96,7 +95,6 @@ def write_part(
     """Write the four files of a part into `folder`; a document costs four bytes of memory."""
     if not 0 <= end_of_text < vocab_size:
         raise ShardError(f"{name}: end of text {end_of_text} is not among {vocab_size} ids")
-    kind = np.dtype(token_type(vocab_size)).newbyteorder("<")
     paths = [folder / (name + suffix) for suffix in SUFFIXES]
     lengths: list[NDArray[np.int32]] = [np.empty(0, np.int32)]
     size = 0
@@ -111,16 +109,27 @@ def write_part(
                     raise ShardError(f"{name}: offsets do not fit {batch.num_rows} documents")
                 tokens_file.write(ended(name, tokens, offsets, (vocab_size, end_of_text)).data)
                 lengths.append((np.diff(offsets) + 1).astype(np.int32))
-                described = _documents(batch, lengths[-1])
+                described = documents_of(batch, lengths[-1])
                 size += pc.sum(described.column("n_bytes"), min_count=0).as_py()
                 rows.add(described)
             rows.flush()
-        starts = running_sums(np.concatenate(lengths))
-        with paths[1].open("wb") as index_file:
-            index_file.writelines(_index(starts, kind))
-        np.save(paths[2], starts)
-        for path in paths:
-            sync_file(path)
+        return closed_part(folder, name, np.concatenate(lengths), size, token_type(vocab_size))
+
+
+def closed_part(
+    folder: Path, name: str, lengths: NDArray[Any], size: int, kind: str
+) -> PartSummary:
+    """Write index and offsets beside tokens and rows that are there; all of it is on the disk.
+
+    `size` is the bytes of the text of all its documents.
+    """
+    paths = [folder / (name + suffix) for suffix in SUFFIXES]
+    starts = running_sums(lengths)
+    with paths[1].open("wb") as index_file:
+        index_file.writelines(index_of(starts, np.dtype(kind)))
+    np.save(paths[2], starts)
+    for path in paths:
+        sync_file(path)
     return PartSummary(
         name, len(starts) - 1, int(starts[-1]), size, {path.name: describe(path) for path in paths}
     )
@@ -131,11 +140,12 @@ def manifest(
     vocabulary_fingerprint: str,
     vocab_size: int,
     end_of_text: int,
-    probe: dict[str, Any] | None = None,
+    told: dict[str, Any] | None = None,
 ) -> dict[str, Any]:
     """What a reader must know of the folder; to be sealed and written after every part is there.
 
-    `probe` is a text and its ids, by which a reader sees that another tokenizer is the same.
+    `told` is what else is known of them, such as the `probe`, a text and its ids, by which a reader
+    sees that another tokenizer is the same.
     """
     parts = sorted(parts, key=lambda part: part.name)
     return {
@@ -145,35 +155,15 @@ def manifest(
         "vocab_size": vocab_size,
         "dtype": token_type(vocab_size),
         "end_of_text": end_of_text,
-        "layout": "tokens, then end_of_text; nothing before the first token",
+        "layout": "tokens, then end_of_text; nothing before the first token; names of special "
+        "tokens are text",
         "documents": sum(part.documents for part in parts),
         "tokens": sum(part.tokens for part in parts),
         "bytes": sum(part.bytes for part in parts),
         "parts": [part.to_json() for part in parts],
         "complete": True,
-        **({"probe": probe} if probe else {}),
+        **(told or {}),
     }
-
-
-def verify(folder: Path) -> list[str]:
-    """Every way in which the folder is not what its manifest says; empty if it is."""
-    try:
-        shards = read_manifest(folder)
-    except ShardError as error:
-        return [str(error)]
-    named = {file: entry for part in shards["parts"] for file, entry in part["files"].items()}
-    there = files_below(folder)
-    problems = [f"{file}: missing" for file in sorted(named.keys() - there)]
-    problems += [f"{file}: not in the manifest" for file in sorted(there - named.keys())]
-    damaged = {file for file in named if not matches(folder / file, named[file])}
-    problems += [f"{file}: damaged" for file in sorted(damaged & there)]
-    for part in shards["parts"]:
-        if not damaged & part["files"].keys():
-            problems += [f"{part['name']}: {problem}" for problem in _faults(folder, part, shards)]
-    for total in ("documents", "tokens", "bytes"):
-        if shards[total] != sum(part[total] for part in shards["parts"]):
-            problems.append(f"{MANIFEST}: {total} are not the sum of the parts")
-    return problems
 
 
 def read_manifest(folder: Path) -> dict[str, Any]:
@@ -249,17 +239,16 @@ def ended(name: str, tokens: Tokens, offsets: Positions, ids: tuple[int, int]) -
     return out.astype(kind.newbyteorder("<"), copy=False)
 
 
-def _documents(batch: Batch, lengths: NDArray[np.int32]) -> Batch:
-    """The rows of docs.parquet for these documents."""
+def documents_of(batch: Batch, lengths: NDArray[np.int32], columns: Sequence[str] = ()) -> Batch:
+    """The rows of docs.parquet for these documents, with these columns of theirs behind."""
     text = view(batch.column(TEXT))
     data, ends = text.data.data, text.offsets.tolist()
     hashes = [
         hashlib.blake2b(data[start:end], digest_size=16).digest() for start, end in pairwise(ends)
     ]
-    source = _strings(batch, SOURCE)
-    columns = {
+    made = {
         "doc_id": batch.column(ID),
-        "source": source,
+        "source": _strings(batch, SOURCE),
         "url": _strings(batch, URL),
         "language": _strings(batch, LANGUAGE),
         "n_tokens": pa.array(lengths, pa.int64()),
@@ -269,7 +258,9 @@ def _documents(batch: Batch, lengths: NDArray[np.int32]) -> Batch:
             _strings(batch, SOURCE), _strings(batch, OFFSET), "@"
         ),
     }
-    return pa.record_batch([columns[field.name].cast(field.type) for field in DOCUMENTS], DOCUMENTS)
+    rows = [made[field.name].cast(field.type) for field in DOCUMENTS]
+    others = {name: batch.column(name) for name in columns}
+    return pa.record_batch([*rows, *others.values()], [*DOCUMENTS.names, *others])
 
 
 def _strings(batch: Batch, name: str) -> pa.Array:
@@ -286,7 +277,7 @@ def running_sums(lengths: NDArray[Any]) -> Positions:
     return starts
 
 
-def _index(starts: Positions, kind: np.dtype[Any]) -> Iterator[bytes]:
+def index_of(starts: Positions, kind: np.dtype[Any]) -> Iterator[bytes]:
     """Megatron's index, version 1: every document is one sequence."""
     documents = len(starts) - 1
     code = MEGATRON_CODES[kind.name]
@@ -313,46 +304,3 @@ def load_offsets(path: Path) -> Positions:
     if starts.dtype != np.int64 or starts.ndim != 1 or len(starts) < 1:
         raise ShardError(f"{path}: not a NumPy array of offsets")
     return starts
-
-
-def _faults(folder: Path, part: dict[str, Any], shards: dict[str, Any]) -> Iterator[str]:
-    """What is wrong inside a part whose files are those that were written."""
-    try:
-        starts = load_offsets(folder / f"{part['name']}.offsets.npy")
-    except ShardError as error:
-        yield str(error)
-        return
-    kind = np.dtype(shards["dtype"]).newbyteorder("<")
-    sizes = (len(starts) - 1, int(starts[-1]), int(starts[-1]) * kind.itemsize)
-    written = part["files"][f"{part['name']}.bin"]["size"]
-    expected = (part["documents"], part["tokens"], written)
-    if starts[0] != 0 or sizes != expected or (np.diff(starts) < 1).any():
-        yield "offsets do not fit the tokens"
-        return
-    yield from _token_faults(folder / f"{part['name']}.bin", starts, shards)
-    with (folder / f"{part['name']}.idx").open("rb") as file:
-        if any(file.read(len(piece)) != piece for piece in _index(starts, kind)) or file.read(1):
-            yield "the Megatron index does not fit the offsets"
-    rows = pq.read_table(folder / f"{part['name']}.docs.parquet", columns=["n_tokens", "n_bytes"])
-    if not np.array_equal(rows["n_tokens"].to_numpy(), np.diff(starts)):
-        yield "docs.parquet does not fit the offsets"
-    if pc.sum(rows["n_bytes"], min_count=0).as_py() != part["bytes"]:
-        yield "docs.parquet does not add up to the bytes of the text"
-
-
-def _token_faults(path: Path, starts: Positions, shards: dict[str, Any]) -> Iterator[str]:
-    """Ids outside the vocabulary, and ends of text elsewhere than at the ends of documents."""
-    kind = np.dtype(shards["dtype"]).newbyteorder("<")
-    ends_found = 0
-    for start in range(0, int(starts[-1]), _BLOCK):
-        count = min(_BLOCK, int(starts[-1]) - start)
-        block = np.fromfile(path, kind, count, offset=start * kind.itemsize)
-        if int(block.max()) >= shards["vocab_size"]:
-            yield f"id {block.max()} in a vocabulary of {shards['vocab_size']}"
-        first, last = np.searchsorted(starts[1:], (start + 1, start + count + 1))
-        here = starts[1:][first:last] - 1 - start
-        ends_found += int((block == shards["end_of_text"]).sum())
-        if (block[here] != shards["end_of_text"]).any():
-            yield "a document does not end with the end-of-text token"
-    if ends_found != len(starts) - 1:
-        yield f"{ends_found} ends of text in {len(starts) - 1} documents"

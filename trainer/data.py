@@ -5,7 +5,7 @@ is predicted once per epoch. Each epoch visits all windows in an order of its ow
 permutation. Nothing is remembered from step to step: resuming at step n is asking for step n.
 """
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from fractions import Fraction
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -89,6 +89,7 @@ class Loader:
         counts = sample_counts(supplies, settings.steps, settings.batch)
         self.planned: list[Planned] = planned(supplies, counts)
         self.fill = {name: rows.fill for name, rows in zip(datasets, self._rows, strict=True)}
+        self._is_full = all(fill == 1 for fill in self.fill.values())
         self._mixture = Mixture([rows.rows for rows in self._rows], counts, settings.seed)
 
     def epochs(self, samples: int) -> dict[str, float]:
@@ -101,39 +102,55 @@ class Loader:
 
     def stored(self, first: int, count: int) -> NDArray[np.unsignedinteger[Any]]:
         """The samples first, first + 1, ... as rows of context + 1 tokens."""
-        sources, rows = self.order(first, count)
         tokens = np.empty((count, self._length), self._dtype)
-        for source, row, out in zip(sources.tolist(), rows.tolist(), tokens, strict=True):
-            self._rows[source].read(row, out)
+        for source, places, rows in self._by_source(first, count):
+            source.read(rows, [tokens[place] for place in places.tolist()])
         return tokens
 
     def rows(self, first: int, count: int) -> Window:
         """The same samples as a model is fed with them."""
         stored = self.stored(first, count)
-        tokens, targets = stored[:, :-1].astype(np.int64), stored[:, 1:].astype(np.int64)
-        sources, rows = (numbers.tolist() for numbers in self.order(first, count))
-        for source, row, out in zip(sources, rows, targets, strict=True):
-            out[self._rows[source].filled(row) - 1 :] = IGNORED
-        if not self._masked:
-            return Window(tokens, targets, None)
-        starts = [self._rows[source].starts(row) for source, row in zip(sources, rows, strict=True)]
-        documents = numbered(starts, self._length)
-        # The only context of a document's first token is the document before it.
-        for places, out in zip(starts, targets, strict=True):
-            out[places[places > 0] - 1] = IGNORED
-        return Window(tokens, targets, documents[:, :-1])
+        wide = stored.astype(np.int64)
+        if not self._masked and self._is_full:
+            return Window(wide[:, :-1], wide[:, 1:], None)
+        targets = stored[:, 1:].astype(np.int64)
+        marks, documents = np.empty(0, np.int64), None
+        for source, places, rows in self._by_source(first, count):
+            filled = source.filled(rows)
+            for short in np.flatnonzero(filled < self._length).tolist():
+                targets[places[short], filled[short] - 1 :] = IGNORED
+            if self._masked:
+                within, starts = source.marks(rows)
+                marks = np.concatenate([marks, places[within] * self._length + starts])
+        if self._masked:
+            marks.sort()
+            documents = numbered(marks, count, self._length)[:, :-1]
+            # The only context of a document's first token is the document before it.
+            marks = marks[marks % self._length > 0]
+            targets.reshape(-1)[marks - marks // self._length - 1] = IGNORED
+        return Window(wide[:, :-1], targets, documents)
+
+    def _by_source(self, first: int, count: int) -> Iterator[tuple[Rows, Positions, Positions]]:
+        """The samples of each source: their places among these, and their rows."""
+        sources, rows = self.order(first, count)
+        for source in np.unique(sources).tolist():
+            places = np.flatnonzero(sources == source)
+            yield self._rows[source], places, rows[places]
 
 
-def numbered(starts: list[Positions], length: int) -> NDArray[np.int32]:
-    """For each place of rows whether before the first start, 0, or behind how many it is."""
-    zero = np.zeros(1, np.int64)
-    edges = np.concatenate(
-        [part + row * length for row, places in enumerate(starts) for part in (zero, places)]
-    )
-    numbers = np.concatenate([np.arange(len(places) + 1, dtype=np.int32) for places in starts])
-    # A tenth of the time of running sums over marks.
-    runs = np.diff(edges, append=len(starts) * length)
-    return np.repeat(numbers, runs).reshape(len(starts), length)
+def numbered(marks: Positions, count: int, length: int) -> NDArray[np.int32]:
+    """For each place of `count` rows how many marks of its row are there or before.
+
+    Marks are numbered through all rows, in order. Runs of equal numbers are a tenth of the work of
+    running sums.
+    """
+    rows = marks // length
+    # A row begins before the mark that is at its first place: a run of no length.
+    begins = np.arange(count) + np.searchsorted(rows, np.arange(count))
+    edges = np.insert(marks, np.searchsorted(rows, np.arange(count)), np.arange(count) * length)
+    runs = np.diff(edges, append=count * length)
+    numbers = np.arange(len(edges)) - np.repeat(begins, np.diff(begins, append=len(edges)))
+    return np.repeat(numbers.astype(np.int32), runs).reshape(count, length)
 
 
 def _check_alike(one: TokenDataset, other: TokenDataset) -> None:

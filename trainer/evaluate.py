@@ -24,8 +24,7 @@ GROUPS = ("source", "language")
 _SCORED = ["bits_per_byte", "loss", "documents", "bytes"]
 DESCRIBED = ["doc_id", "source", "language", "n_bytes"]
 MULTIPLE = 64  # of which all rows are, the context's length aside
-# Logits in memory at once: of 50,304 ids 1,334 tokens, of 8,192 ids 8,192.
-_LOGITS = 1 << 26
+_TOKENS = 1 << 14  # read at once
 
 
 class _Windows(NamedTuple):
@@ -53,7 +52,7 @@ def document_losses(model: LanguageModel, dataset: TokenDataset, limit: int = 0)
     training = model.training
     model.eval()
     with torch.no_grad():
-        for batch in _batches(windows, max(1, _LOGITS // model.shape.padded_vocab_size)):
+        for batch in _batches(windows, _TOKENS):
             losses = _losses(model, dataset, batch)
             np.add.at(nats, batch.documents, losses)
     model.train(training)
@@ -180,21 +179,13 @@ def _losses(model: LanguageModel, dataset: TokenDataset, batch: _Windows) -> Num
         tokens[row, :size], targets[row, :size] = stretch[:-1], stretch[1:]
     device = next(model.parameters()).device
     with torch.autocast("cuda", torch.bfloat16, enabled=device.type == "cuda"):
-        losses = _token_losses(model, _tensor(tokens, device), _tensor(targets, device))
+        losses = model.token_losses(_tensor(tokens, device), _tensor(targets, device))
     nats: Numbers = losses.double().sum(dim=1).cpu().numpy()
     return nats
 
 
 def _tensor(values: NDArray[np.int64], device: torch.device) -> Tensor:
     return torch.from_numpy(values).to(device)
-
-
-def _token_losses(model: LanguageModel, tokens: Tensor, targets: Tensor) -> Tensor:
-    """The nats of each target; 0 for one that is ignored."""
-    logits = model(tokens).float()
-    return torch.nn.functional.cross_entropy(
-        logits.transpose(1, 2), targets, ignore_index=IGNORED, reduction="none"
-    )
 
 
 def _described(dataset: TokenDataset, count: int) -> pa.Table:

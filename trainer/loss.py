@@ -61,8 +61,8 @@ def token_losses(
 class _Chunked(torch.autograd.Function):
     """The sum, chunk by chunk; a chunk's gradients are made while its logits are at hand.
 
-    To make them again on the way back would cost a fourth product by the head, 10 % of a step of
-    GPT-2 124M.
+    To make them again on the way back would be a fourth product by the head: 10 % of the operations
+    of a step of GPT-2 124M.
     """
 
     @staticmethod

@@ -6,18 +6,13 @@ Modules and weights carry the names of Hugging Face's `LlamaForCausalLM`; what L
 
 import math
 
-from curate.errors import CurateError
-from trainer.shape import Shape
-
-try:
-    import torch as torch  # the trainer's other files import it from here
-except ImportError as error:
-    raise CurateError("training needs torch: pip install 'crawl-to-model[train]'") from error
-
+import torch as torch  # the trainer's other files import it from here
 from torch.utils.checkpoint import checkpoint
 
+from curate.errors import CurateError
 from trainer import loss
 from trainer.attention import Setting, Sight, alibi_slopes, attend, sight
+from trainer.shape import Shape
 
 nn, functional = torch.nn, torch.nn.functional
 Tensor = torch.Tensor

@@ -1,7 +1,7 @@
 """Which documents share a row: all behind each other, the best that fit, or one in each."""
 
-import io
-import zipfile
+import hashlib
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, NamedTuple, Protocol
 
@@ -25,14 +25,14 @@ class Rows(Protocol):
     targets: int  # in one epoch
     fill: float  # the share of places that hold a token
 
-    def read(self, row: int, out: NDArray[Any]) -> None:
-        """Write the tokens of a row."""
+    def read(self, rows: Positions, out: Sequence[NDArray[Any]]) -> None:
+        """Write the tokens of each row."""
 
-    def starts(self, row: int) -> Positions:
-        """Where in a row documents begin, and its padding if it has any."""
+    def marks(self, rows: Positions) -> tuple[Positions, Positions]:
+        """Where documents and padding begin: in which of these rows, and the place within it."""
 
-    def filled(self, row: int) -> int:
-        """How many tokens of a row are no padding."""
+    def filled(self, rows: Positions) -> Positions:
+        """How many tokens of each row are no padding."""
 
 
 class Stream:
@@ -45,14 +45,19 @@ class Stream:
         self._dataset = dataset
         self._context = context
 
-    def read(self, row: int, out: NDArray[Any]) -> None:
-        self._dataset.window(row * self._context, self._context + 1, out)
+    def read(self, rows: Positions, out: Sequence[NDArray[Any]]) -> None:
+        for start, row in zip((rows * self._context).tolist(), out, strict=True):
+            self._dataset.window(start, self._context + 1, row)
 
-    def starts(self, row: int) -> Positions:
-        return self._dataset.document_starts(row * self._context, self._context + 1)
+    def marks(self, rows: Positions) -> tuple[Positions, Positions]:
+        places = [
+            self._dataset.document_starts(start, self._context + 1)
+            for start in (rows * self._context).tolist()
+        ]
+        return np.repeat(np.arange(len(rows)), [*map(len, places)]), np.concatenate(places)
 
-    def filled(self, row: int) -> int:  # noqa: ARG002  # as of any rows
-        return self._context + 1
+    def filled(self, rows: Positions) -> Positions:
+        return np.full(len(rows), self._context + 1)
 
 
 class Plan(NamedTuple):
@@ -82,23 +87,35 @@ class Packed:
         self._plan = plan
         self._length = context + 1
 
-    def read(self, row: int, out: NDArray[Any]) -> None:
-        filled = 0
-        for start, length in zip(*(part.tolist() for part in self._pieces(row)), strict=True):
-            self._dataset.window(start, length, out[filled : filled + length])
-            filled += length
-        out[filled:] = self._dataset.end_of_text
+    def read(self, rows: Positions, out: Sequence[NDArray[Any]]) -> None:
+        for row, filled in zip(out, self.filled(rows).tolist(), strict=True):
+            row[filled:] = self._dataset.end_of_text
+        within, pieces, places = self._pieces(rows)
+        starts, lengths = self._plan.starts[pieces], self._plan.lengths[pieces]
+        for row, start, length, place in zip(
+            within.tolist(), starts.tolist(), lengths.tolist(), places.tolist(), strict=True
+        ):
+            self._dataset.window(start, length, out[row][place : place + length])
 
-    def starts(self, row: int) -> Positions:
-        starts = running_sums(self._pieces(row)[1])
-        return starts if starts[-1] < self._length else starts[:-1]
+    def marks(self, rows: Positions) -> tuple[Positions, Positions]:
+        within, _, places = self._pieces(rows)
+        filled = self.filled(rows)
+        padded = np.flatnonzero(filled < self._length)
+        return np.concatenate([within, padded]), np.concatenate([places, filled[padded]])
 
-    def filled(self, row: int) -> int:
-        return int(self._pieces(row)[1].sum())
+    def filled(self, rows: Positions) -> Positions:
+        within, pieces, _ = self._pieces(rows)
+        return np.bincount(within, self._plan.lengths[pieces], len(rows)).astype(np.int64)
 
-    def _pieces(self, row: int) -> tuple[NDArray[np.int64], NDArray[np.int32]]:
-        pieces = slice(*self._plan.firsts[row : row + 2].tolist())
-        return self._plan.starts[pieces], self._plan.lengths[pieces]
+    def _pieces(self, rows: Positions) -> tuple[Positions, Positions, Positions]:
+        """The pieces of these rows: in which of them, which of the plan, and at which place."""
+        firsts = self._plan.firsts
+        counts = firsts[rows + 1] - firsts[rows]
+        before = np.cumsum(counts) - counts
+        within = np.repeat(np.arange(len(rows)), counts)
+        pieces = np.arange(len(within)) + (firsts[rows] - before)[within]
+        sums = running_sums(self._plan.lengths[pieces])
+        return within, pieces, sums[:-1] - sums[before][within]
 
 
 def rows_of(dataset: TokenDataset, context: int, packing: str, plans: Path | None) -> Rows:
@@ -113,30 +130,39 @@ def kept_plan(dataset: TokenDataset, context: int, packing: str, folder: Path | 
     if folder is None:
         return plan_of(dataset.document_lengths(), context, packing)
     key = digest([_VERSION, dataset.digest, context, packing])
-    path = folder / f"{packing}-T{context}-{key[:12]}.npz"
+    path = folder / f"{packing}-T{context}-{key[:12]}.plan"
     plan = _read(path, key)
     if plan is None:
         plan = plan_of(dataset.document_lengths(), context, packing)
-        file = io.BytesIO()
-        np.savez(file, key=np.array(key), **plan._asdict())
+        rows = np.array([len(plan.firsts)])
+        body = b"".join(part.tobytes() for part in (rows, plan.firsts, plan.starts, plan.lengths))
         with disk_errors(folder):
             folder.mkdir(parents=True, exist_ok=True)
-        write_atomic(path, file.getvalue())
+        write_atomic(path, _seal(key, body) + body)
     return plan
 
 
 def _read(path: Path, key: str) -> Plan | None:
-    """A plan that is whole and has this key, else None; a torn one is made again."""
+    """A plan that is whole and of this key, else None."""
     try:
-        with zipfile.ZipFile(path) as archive:
-            if archive.testzip() is not None:
-                return None
-        with np.load(path, allow_pickle=False) as arrays:
-            if str(arrays["key"]) != key:
-                return None
-            return Plan(*(arrays[name] for name in Plan._fields))
-    except (OSError, ValueError, KeyError, zipfile.BadZipFile):
+        content = memoryview(path.read_bytes())
+    except FileNotFoundError:
         return None
+    seal, body = content[:32], content[32:]
+    if seal != _seal(key, body):
+        return None
+    rows = int(np.frombuffer(body, np.int64, 1)[0])
+    firsts = np.frombuffer(body, np.int64, rows, 8)
+    pieces, place = int(firsts[-1]), 8 + firsts.nbytes
+    starts = np.frombuffer(body, np.int64, pieces, place)
+    return Plan(starts, np.frombuffer(body, np.int32, pieces, place + starts.nbytes), firsts)
+
+
+def _seal(key: str, body: bytes | memoryview) -> bytes:
+    """SHA-256 of what the plan is for and of the plan."""
+    seal = hashlib.sha256(key.encode())
+    seal.update(body)
+    return seal.digest()
 
 
 def plan_of(lengths: NDArray[np.int64], context: int, packing: str) -> Plan:

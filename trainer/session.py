@@ -17,14 +17,14 @@ from curate.store import write_atomic
 from curate.train_config import TOKENIZER, Training
 from tokenizer import vocabulary
 from tokenizer.dataset import TokenDataset
-from trainer.board import Board
-from trainer.data import Loader, open_loader
+from trainer.board import FOLDER, Board
+from trainer.data import open_loader
 from trainer.evaluate import document_losses, record
+from trainer.hugging_face import read_model
 from trainer.model import LanguageModel
 from trainer.plot import loss_plot
-from trainer.sample import load_model
 from trainer.shape import Shape
-from trainer.train import METRICS, TrainProgress, TrainSummary, pick_device, train
+from trainer.train import METRICS, PLANS, TrainProgress, TrainSummary, train
 from trainer.watch import Meter, multiplied
 
 SETTINGS, PLOT, SUMMARY = "train.yaml", "loss.svg", "summary.json"
@@ -35,6 +35,7 @@ FILES = {
     PLOT: "the loss, drawn",
     "evaluations.jsonl": "bits per byte of held-out sets, by source and language",
     SUMMARY: "what is said here, as JSON",
+    FOLDER: "the same, for TensorBoard",
 }
 
 
@@ -53,7 +54,7 @@ def run(asked: Training, *, allow_data_change: bool) -> None:
             session.evaluate,
             allow_data_change=allow_data_change,
         )
-        watcher.end()
+        session.end()
     if leads:
         session.tell(summary)
 
@@ -81,34 +82,36 @@ class Session:
                     f"than those in {trained.folder}; write shards with that one"
                 )
         self.tokenizer = _tokenizer(self.asked, trained)
-        self._device = pick_device(self.asked.settings.device)
 
     def begin(self, watcher: Watcher) -> None:
         """Say what is planned."""
         settings, self._watcher = self.asked.settings, watcher
-        loader: Loader = open_loader(self.asked.data, settings)
-        shape = Shape.of(settings, loader.vocab_size)
-        self._meter = Meter.of(shape, self._device, int(os.environ.get("WORLD_SIZE", "1")))
-        tokens = settings.steps * settings.batch * settings.context
+        loader = open_loader(self.asked.data, settings, self.asked.output / PLANS)
+        self._meter = Meter.of(settings, loader.vocab_size)
+        weights = multiplied(Shape.of(settings, loader.vocab_size))
         watcher.note(
-            f"{settings.preset} ({settings.family}): {short(multiplied(shape))} weights in "
-            f"products; {tokens:,} tokens in {settings.steps:,} steps of "
-            f"{settings.batch} x {settings.context:,}"
+            f"{settings.preset} ({settings.family}): {short(weights)} weights in products; "
+            f"{settings.steps:,} steps of {settings.batch} x {settings.context:,} tokens"
         )
-        for name, epochs in loader.epochs(settings.steps * settings.batch).items():
-            watcher.note(f"  {printable(name)}: {epochs:.2f} epochs planned")
+        for one in loader.planned:
+            watcher.note(
+                f"  {printable(one.name)}: {one.planned_tokens:,} tokens planned, "
+                f"{100 * one.planned_share:.1f} %, {one.epochs:.2f} epochs"
+            )
         if self.tokenizer is None:
             watcher.note(
                 "  no tokenizer lies beside the tokens, so the model will not know text; name one "
                 "with tokenizer=..."
             )
-        watcher.begin("training", settings.steps, "steps")
 
     def progress(self, state: TrainProgress) -> None:
         """A step was made; told by the first process alone."""
         if not self._done:
             self._settle()
             self._board = Board(self.asked.output, state.step)
+            # Steps that were made before would look as if they had taken no time.
+            self._done, phase = state.step - 1, f"training from step {state.step:,}"
+            self._watcher.begin(phase, state.steps - self._done, "steps")
         for said in (state.note, state.skipped and f"no weight changed: {state.skipped}"):
             if said:
                 self._watcher.note(f"step {state.step}: {said}")
@@ -117,6 +120,11 @@ class Session:
         self._watcher.say(self._meter.line(state))
         self._watcher.advance({"steps": state.step - self._done})
         self._done = state.step
+
+    def end(self) -> None:
+        """All steps were made."""
+        if self._done:
+            self._watcher.end()
 
     def _settle(self) -> None:
         """Write what the model is made by, once its folder is known to be its own."""
@@ -137,19 +145,20 @@ class Session:
         output = self.asked.output
         if not self._done:  # all steps were made before
             self._settle()
-            self.evaluate(load_model(output)[0].to(self._device), summary.steps)
+            self.evaluate(read_model(output)[0].to(self._meter.device), summary.steps)
         if self._board:
             self._board.close()
         losses = losses_of(output / METRICS)
         write_atomic(output / PLOT, loss_plot(losses, "Training loss").encode())
-        self._meter.measure(self._device)
-        mfu = self._meter.utilisation(summary.tokens_per_second)
-        told = dataclasses.asdict(summary) | {"mfu": mfu, "peaks": self._meter.peaks}
+        self._meter.measure()
+        speed, peaks = self._meter.speed, self._meter.peaks
+        mfu = self._meter.utilisation(speed)
+        told = dataclasses.asdict(summary) | {"median_speed": speed, "mfu": mfu, "peaks": peaks}
         write_atomic(output / SUMMARY, pretty(told))
         rows = [
             f"\nTrained {summary.steps:,} steps, {summary.tokens:,} tokens on {summary.device}: "
             f"loss {summary.first_loss:.3f} -> {summary.last_loss:.3f}",
-            self._speed(summary.tokens_per_second, mfu),
+            self._speeds(summary.tokens_per_second, mfu),
             *(f"  {name}: {seen:.2f} epochs" for name, seen in summary.epochs.items()),
             *(_score(row) for row in self._scores if "macro_source" in row),
             f"\nIn {output}:",
@@ -159,10 +168,10 @@ class Session:
         for row in rows:
             show(line(printable(row)))
 
-    def _speed(self, tokens_per_second: float, mfu: dict[str, float]) -> str:
-        if not tokens_per_second:
+    def _speeds(self, overall: float, mfu: dict[str, float]) -> str:
+        if not self._meter.speeds:
             return "  all steps were made before"
-        parts = [f"  {tokens_per_second:,.0f} tokens/s"]
+        parts = [f"  {self._meter.speed:,.0f} tokens/s in the median step, {overall:,.0f} over all"]
         for name, share in mfu.items():
             peak = self._meter.peaks[name] / 1e12
             parts.append(f"MFU {100 * share:.1f} % of {peak:,.0f} TFLOP/s ({name})")

@@ -19,7 +19,7 @@ CHOICES = {
     "optimizer": ("adamw", "muon", "lion"),
     "schedule": ("cosine", "wsd"),
     "precision": ("auto", "float32", "bfloat16"),
-    "compiled": ("auto", "yes", "no"),
+    "compiled": ("auto", "always", "never"),
     "attention": ("auto", "varlen", "flex", "sdpa", "math"),
     "parallel": ("auto", "ddp", "fsdp"),
     "packing": ("concat", "best_fit", "pad"),
@@ -78,7 +78,7 @@ class TrainSettings:
     # wait for each other on two busy cores took 3.1 s a step where one took .37.
     threads: int = 1
     precision: str = "auto"  # of the products: bfloat16 on a GPU, float32 on a CPU
-    compiled: str = "auto"  # by torch.compile: yes, no, or on a GPU only
+    compiled: str = "auto"  # by torch.compile: always, never, or auto: on a GPU only
     attention: str = "auto"  # varlen, flex, sdpa or math; auto: the fastest that can
     recompute: bool = False  # activations in the backward pass: less memory, a third more work
     loss_chunk: int = 0  # tokens whose logits are in memory at once; 0: by the vocabulary

@@ -27,6 +27,7 @@ from trainer.shape import Shape
 from trainer.spikes import Spikes
 from trainer.stopping import Stop, listening
 
+PLANS = "plans"
 METRICS = "metrics.jsonl"
 
 
@@ -78,7 +79,7 @@ def train(  # noqa: PLR0913  # the two last are what `curate train` may ask for 
     `evaluate_every` steps and at the end; where a run was cut off, again for the same step.
     Started by torchrun, all processes train one model, and the first of them writes and tells.
     """
-    loader = open_loader(data, settings)
+    loader = open_loader(data, settings, output / PLANS)
 
     def make() -> LanguageModel:
         model = model_of(settings, loader.vocab_size)
@@ -155,7 +156,7 @@ class Run:
         on_gpu = self.device.type == "cuda"
         self._low = settings.precision == "bfloat16" or (settings.precision == "auto" and on_gpu)
         # Compiling costs a minute that a CPU run of this size does not win back.
-        compiled = settings.compiled == "yes" or (settings.compiled == "auto" and on_gpu)
+        compiled = settings.compiled == "always" or (settings.compiled == "auto" and on_gpu)
         self._objective = spread(self.model, settings, self.ranks, compiled=compiled, low=self._low)
         self._optimizers = optimizers_of(self.model, settings)
         self._spikes = Spikes(settings.spike, self.device)

@@ -1,14 +1,15 @@
 """How fast a training goes, as a share of what its device could do."""
 
+import os
 import re
 import statistics
 import time
-from collections import deque
 from dataclasses import dataclass, field
 
 from trainer.model import LanguageModel, torch
+from trainer.settings import TrainSettings
 from trainer.shape import Shape
-from trainer.train import TrainProgress
+from trainer.train import TrainProgress, pick_device
 
 # TFLOP/s in bfloat16, dense, accumulated in float32: NVIDIA's datasheets and the white papers of
 # the architectures, which print twice as much for H100 and later ("with sparsity"). The words of a
@@ -81,33 +82,42 @@ class Meter:
     """Model FLOPs utilisation (MFU): what training needs by what all devices could do."""
 
     flops_per_token: float
-    peaks: dict[str, float]  # FLOP/s of one device, by where the number is from
+    device: torch.device
     devices: int = 1
-    _speeds: deque[float] = field(default_factory=lambda: deque(maxlen=_RECENT))
+    peaks: dict[str, float] = field(default_factory=dict)  # FLOP/s of one, by who says so
+    speeds: list[float] = field(default_factory=list)  # tokens a second, of each step
 
     @classmethod
-    def of(cls, shape: Shape, device: torch.device, devices: int = 1) -> "Meter":
-        """One for a model on such devices; of a CPU no peak is known, so it has no MFU."""
-        known = None
+    def of(cls, settings: TrainSettings, vocab_size: int) -> "Meter":
+        """One for a training; of a CPU no peak is known, so it has no MFU."""
+        shape, device = Shape.of(settings, vocab_size), pick_device(settings.device)
+        meter = cls(
+            shape.flops_per_token(multiplied(shape)), device, int(os.environ.get("WORLD_SIZE", "1"))
+        )
         if device.type == "cuda":
             known = datasheet_peak(torch.cuda.get_device_name(device))
-        peaks = {"datasheet": known} if known else {}
-        return cls(shape.flops_per_token(multiplied(shape)), peaks, devices)
+            meter.peaks |= {"datasheet": known} if known else {}
+        return meter
 
-    def measure(self, device: torch.device) -> None:
+    def measure(self) -> None:
         """Learn what a GPU does here; after training, whose memory and figures it would change."""
-        if device.type == "cuda":
-            self.peaks["measured"] = measured_peak(device)
+        if self.device.type == "cuda":
+            self.peaks["measured"] = measured_peak(self.device)
 
     def utilisation(self, tokens_per_second: float) -> dict[str, float]:
         """MFU at this speed, by each peak."""
         needed = self.flops_per_token * tokens_per_second / self.devices
         return {name: needed / peak for name, peak in self.peaks.items()}
 
+    @property
+    def speed(self) -> float:
+        """Tokens a second of the median step: without compiling, evaluations and checkpoints."""
+        return statistics.median(self.speeds) if self.speeds else 0.0
+
     def line(self, state: TrainProgress) -> str:
         """What there is to say of a step; the speed is that of the last ones."""
-        self._speeds.append(state.tokens_per_second)
-        speed = statistics.harmonic_mean(self._speeds)
+        self.speeds.append(state.tokens_per_second)
+        speed = statistics.harmonic_mean(self.speeds[-_RECENT:])
         parts = [f"loss {state.loss:.3f}", f"{speed:,.0f} tokens/s"]
         parts += [f"MFU {100 * share:.1f} %" for share in self.utilisation(speed).values()]
         if state.data_wait >= LEAST_WAIT:

@@ -38,6 +38,9 @@ DOLMA = Peer("dolma", "Dolma 1.2.1")
 NEMO = Peer("nemo", "NeMo Curator 1.4.0")
 RENSA = Peer("rensa", "rensa 0.5.0 and datasketch 2.0.0")
 TOKENIZERS = Peer("tokenizers", "encoders and trainers of BPE")
+READERS = Peer("readers", "readers of Megatron, datatrove, OLMo and litdata")
+STREAMING = Peer("streaming", "Streaming 0.13.0")
+LOADERS = Peer("loaders", "datatrove 0.10.1 and litdata 0.2.76")
 
 
 def install(peer: Peer) -> str:

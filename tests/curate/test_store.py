@@ -120,3 +120,24 @@ def test_an_output_that_is_a_file_is_refused_with_what_to_do(tmp_path: Path):
         owned(tmp_path / "file" / "work"),
     ):
         pass
+
+
+@pytest.mark.parametrize(
+    "value",
+    [
+        {"parts": [], "tokens": 1},
+        {"a": {}, "b": [1, {"c": []}], "later": "x"},
+        {"a": 'a quote": and\n "self": "0",  two  spaces', "z": "ü\\"},
+        {"self-made": True, "z": [[], [[]]]},
+    ],
+)
+def test_a_sealed_value_comes_back_and_an_edit_of_a_letter_is_seen(tmp_path: Path, value) -> None:
+    """Whether the seal is found from the text, or where that fails from the value."""
+    path = tmp_path / "manifest.json"
+    path.write_bytes(sealed(value))
+    assert unsealed(path) == value
+    text = path.read_text()
+    for old in '"1ax0z':
+        for place in (i for i, letter in enumerate(text) if letter == old):
+            path.write_text(text[:place] + "7" + text[place + 1 :])
+            assert unsealed(path) is None

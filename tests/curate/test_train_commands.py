@@ -1,8 +1,10 @@
 """`curate train` and `curate evaluate`: from words and files to a model, and every wrong word."""
 
 import json
+import re
 import subprocess
 import sys
+import textwrap
 from collections.abc import Callable
 from pathlib import Path
 
@@ -22,8 +24,12 @@ from tokenizer.encode import Encoder
 from tokenizer.reference import BYTES
 from tokenizer.shards import manifest, write_part
 from tokenizer.vocabulary import Vocabulary
+from trainer.model import LanguageModel, torch
+from trainer.presets import PRESETS
 from trainer.settings import Source, TrainSettings
+from trainer.shape import Shape
 
+ROOT = Path(__file__).resolve().parents[2]
 SMALL = ["layers=1", "width=16", "heads=2", "context=8", "batch=2", "device=cpu"]
 TEXTS = ["the cat sat on the mat", "", "a function returns a list of numbers", "no"]
 
@@ -170,7 +176,7 @@ def test_a_wrong_line_of_a_file_is_answered_with_its_place(
 
 
 def test_a_model_is_trained_evaluated_and_found_by_its_tokenizer(
-    tmp_path: Path, run_folder: Path
+    tmp_path: Path, run_folder: Path, shards: Callable[[str], Path]
 ) -> None:
     model = tmp_path / "model"
     words = ["train", f"data={run_folder}", f"output={model}", *SMALL, "steps=6"]
@@ -178,7 +184,7 @@ def test_a_model_is_trained_evaluated_and_found_by_its_tokenizer(
     done = subprocess.run(
         [sys.executable, "-m", "curate", *words], capture_output=True, text=True, check=True
     )
-    assert "epochs planned" in done.stderr and "training: " in done.stderr
+    assert "tokens planned, 100.0 %, " in done.stderr and "training from step 1: " in done.stderr
     assert "Trained 6 steps, 96 tokens on cpu: loss " in done.stdout
     assert f"Next:  curate sample {model} --prompt 'The'" in done.stdout
     assert "held: " in done.stdout and "bits per byte" in done.stdout
@@ -217,6 +223,8 @@ def test_a_model_is_trained_evaluated_and_found_by_its_tokenizer(
     assert written["targets"].to_pylist() == [len(text) for text in TEXTS * 5]
     shown = curate("evaluate", model, "--data", run_folder)
     assert "language fr" in shown.stdout and "run " in shown.stdout
+    other = curate("evaluate", model, "--data", shards("other"))
+    assert "not of the tokenizer of" in str(other.exception)
 
 
 def test_the_same_command_again_changes_no_weight_and_other_settings_are_refused(
@@ -232,11 +240,26 @@ def test_the_same_command_again_changes_no_weight_and_other_settings_are_refused
     again = curate(*words, "steps=3", f"evaluate.held={tmp_path / 'web'}")
     assert "all steps were made before" in again.stdout and "held: " in again.stdout
     assert (model / "model.safetensors").read_bytes() == weights
+    assert "training from" not in again.stderr
     other = curate(*words, "steps=3", "learning_rate=1")
     assert isinstance(other.exception, CurateError) and "learning_rate" in str(other.exception)
     assert yaml.safe_load((model / "train.yaml").read_text())["learning_rate"] == 2e-3
     never = curate(*words, "steps=3", "--resume", "never")
     assert "has a checkpoint, and --resume is never" in str(never.exception)
+
+
+def test_a_mixture_tells_what_is_planned_and_what_was_seen(
+    tmp_path: Path, shards: Callable[[str], Path]
+) -> None:
+    model, words = tmp_path / "m", [f"data.{one}={shards(one)}" for one in ("web", "wiki")]
+    words += ["data.web.share=3", "data.wiki.share=1", f"output={model}", *SMALL, "steps=8"]
+    done = curate("train", *words)
+    assert done.exit_code == 0, done.output
+    assert "  web: 96 tokens planned, 75.0 %, " in done.stderr
+    assert "  wiki: 32 tokens planned, 25.0 %, " in done.stderr
+    summary = json.loads((model / "summary.json").read_text())
+    assert summary["epochs"]["web"] == pytest.approx(3 * summary["epochs"]["wiki"])
+    assert f"  web: {summary['epochs']['web']:.2f} epochs\n" in done.stdout
 
 
 def test_tokens_of_other_tokenizers_are_refused(
@@ -250,8 +273,10 @@ def test_tokens_of_other_tokenizers_are_refused(
     assert "not the tokenizer of" in str(named.exception)
     assert not (tmp_path / "m").exists()
     assert curate(*words).exit_code == 0
+    elsewhere = curate("evaluate", tmp_path / "m", "--data", run_folder, "--device", "tpu")
+    assert "--device tpu: write auto, cpu or cuda" in str(elsewhere.exception)
     judged = curate("evaluate", tmp_path / "m", "--data", run_folder)
-    assert "--data run: 257 ids, and" in str(judged.exception)
+    assert "--data run: the tokens in" in str(judged.exception)
 
 
 def test_a_command_that_cannot_be_tells_it_in_one_line(tmp_path: Path) -> None:
@@ -265,3 +290,36 @@ def test_two_sets_of_one_name_are_refused(tmp_path: Path, shards: Callable[[str]
     tokens = shards("web")
     asked = curate("evaluate", tmp_path, "--data", tokens, "--data", tokens)
     assert "web is there already; write another NAME=..." in str(asked.exception)
+
+
+def test_the_presets_of_the_page_are_those_that_there_are() -> None:
+    page = (ROOT / "docs" / "training.md").read_text()
+    rows = re.findall(
+        r"\| `([\w-]+)` \| (\w+) \| (.+) \| (.+) \| (\d+)(?: \((\d+)\))? \| (.+) \| (.+) \| "
+        r"(.+) with (.+) ids \|",
+        page,
+    )
+    assert [row[0] for row in rows] == list(PRESETS)
+    for name, family, *sizes, weights, ids in rows:
+        numbers = [int(size.replace(",", "") or 0) for size in sizes]
+        shape = Shape.of(TrainSettings(preset=name), int(ids.replace(",", "")))
+        kv_heads = 0 if shape.kv_heads == shape.heads else shape.kv_heads
+        assert [shape.layers, shape.width, shape.heads, kv_heads] == numbers[:4], name
+        assert (shape.family, shape.hidden, shape.context) == (family, *numbers[4:]), name
+        with torch.device("meta"):
+            count = LanguageModel(shape).parameter_count
+        assert f"{count / 1e6:,.1f}" == weights, name
+
+
+def test_the_settings_of_the_page_can_be_read(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, shards: Callable[[str], Path]
+) -> None:
+    page = (ROOT / "docs" / "training.md").read_text()
+    (text,) = re.findall(r"\n\n(    data:\n(?:    .+\n)+)", page)
+    (tmp_path / "train.yaml").write_text(textwrap.dedent(text))
+    monkeypatch.chdir(tmp_path)
+    for name in ("crawl/tokens", "wiki", "held-out"):
+        shards(name)
+    asked = training_of(["train.yaml"])
+    assert asked.data == {"web": Source("crawl/tokens", 0.7), "wiki": Source("wiki", 0.3, 4.0)}
+    assert asked.settings.micro_batch == 32 and asked.settings.learning_rate == 6e-4

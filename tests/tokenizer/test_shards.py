@@ -22,9 +22,9 @@ from tokenizer.shards import (
     ended,
     manifest,
     token_type,
-    verify,
     write_part,
 )
+from tokenizer.verify import verify
 
 END = 0
 
@@ -249,8 +249,9 @@ def test_missing_cut_and_extra_files_are_found_and_not_opened(tmp_path: Path, su
 
     path.write_bytes(content[:-1])
     assert verify(folder) == [f"{path.name}: damaged"]
-    with pytest.raises(ShardError, match="another size"):
-        TokenDataset(folder)
+    if suffix in ("bin", "offsets.npy"):  # what a reader of tokens opens, when it does
+        with pytest.raises(ShardError, match="another size"):
+            TokenDataset(folder).document(0)
     path.unlink()
     assert verify(folder) == [f"{path.name}: missing"]
     with pytest.raises(ShardError, match="is missing"):

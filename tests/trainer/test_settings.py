@@ -45,8 +45,9 @@ import sys
 sys.modules["torch"] = None  # as if it were not installed
 import trainer.settings, trainer.data
 from curate.errors import CurateError
+from curate.training import extra
 try:
-    import trainer.model
+    extra("trainer.session")
 except CurateError as error:
     print(error)
 """

@@ -16,7 +16,7 @@ from safetensors.numpy import load_file, save_file
 from curate.errors import CurateError, ShardError
 from tokenizer.dataset import TokenDataset
 from trainer.checkpoint import checkpoints
-from trainer.data import IGNORED, Loader, Window
+from trainer.data import IGNORED, Window, open_loader
 from trainer.feed import Batch, on_device, on_host
 from trainer.model import LanguageModel, torch
 from trainer.optimizer import learning_rate
@@ -74,7 +74,7 @@ def run_of(settings: TrainSettings, tokens: Path, output: Path) -> Run:
     shards = TokenDataset(tokens)
     model = LanguageModel(Shape.of(settings, shards.vocab_size))
     model.initialize(settings.seed)
-    loader = Loader(shards, settings.context, settings.seed, masked=settings.document_mask)
+    loader = open_loader(tokens, settings)
     return Run(model, loader, settings, output)
 
 
@@ -335,7 +335,7 @@ def test_the_model_file_holds_the_trained_weights_and_their_number(
 
 def test_micro_batches_add_up_to_the_batch(small_shards: Path, tmp_path: Path) -> None:
     """Also where one micro-batch has a single target and the other all of them."""
-    batch = Loader(TokenDataset(small_shards), 16, 0, masked=True).rows(0, 8)
+    batch = open_loader(small_shards, SMALL).rows(0, 8)
     targets = batch.targets.copy()
     targets[:4] = IGNORED
     targets[0, 0] = 1
@@ -356,7 +356,7 @@ def test_micro_batches_add_up_to_the_batch(small_shards: Path, tmp_path: Path) -
 def test_the_loss_is_the_mean_over_all_targets_of_the_batch(
     small_shards: Path, tmp_path: Path
 ) -> None:
-    batch = Loader(TokenDataset(small_shards), 16, 0, masked=True).rows(0, 8)
+    batch = open_loader(small_shards, SMALL).rows(0, 8)
     run = run_of(replace(SMALL, batch=8, micro_batch=2), small_shards, tmp_path)
     assert batch.documents is not None
     with torch.no_grad():

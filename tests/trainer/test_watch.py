@@ -13,6 +13,8 @@ from trainer.shape import Shape
 from trainer.train import TrainProgress
 from trainer.watch import Meter, datasheet_peak, measured_peak, multiplied
 
+CPU = torch.device("cpu")
+
 
 def progress(**changed: object) -> TrainProgress:
     values = dict(
@@ -72,27 +74,29 @@ def test_learned_positions_are_added_and_not_multiplied() -> None:
 
 
 def test_utilisation_is_what_training_needs_by_what_all_devices_could_do() -> None:
-    meter = Meter(6e9, {"datasheet": 1e15, "measured": 8e14}, devices=2)
+    meter = Meter(6e9, CPU, 2, {"datasheet": 1e15, "measured": 8e14})
     assert meter.utilisation(1e5) == pytest.approx({"datasheet": 0.3, "measured": 0.375})
 
 
 def test_without_a_peak_there_is_no_utilisation() -> None:
-    meter = Meter.of(shape(), torch.device("cpu"))
-    meter.measure(torch.device("cpu"))
+    meter = Meter.of(TrainSettings(device="cpu"), 50)
+    meter.measure()
     assert meter.utilisation(1e5) == {}
     assert meter.line(progress()) == "loss 2.500, 1,000 tokens/s"
 
 
 def test_the_line_tells_the_speed_of_the_last_steps_and_what_is_worth_a_word() -> None:
-    meter = Meter(1e6, {"datasheet": 4e9})
+    meter = Meter(1e6, CPU, peaks={"datasheet": 4e9})
     meter.line(progress(tokens_per_second=1000.0))
     said = meter.line(progress(tokens_per_second=3000.0, data_wait=0.02, memory=12_340_000_000))
     # Two steps of as many tokens, at 1000 and at 3000 a second: 1500 a second.
+    meter.line(progress(tokens_per_second=9000.0))
+    assert meter.speed == 3000  # of the median step
     assert said == "loss 2.500, 1,500 tokens/s, MFU 37.5 %, data wait 2.0 %, 12.3 GB"
 
 
 def test_a_peak_is_measured() -> None:
-    assert 1e6 < measured_peak(torch.device("cpu"), 64, 0.01) < 1e15
+    assert 1e6 < measured_peak(CPU, 64, 0.01) < 1e15
 
 
 def test_the_loss_is_drawn_as_svg() -> None:
