@@ -89,7 +89,7 @@ class TuneSettings:
             threads=self.threads,
             precision=self.precision,
             # Rows are as long as a step's longest record: a compiler would begin anew each time.
-            compiled="no",
+            compiled="never",
             attention="sdpa" if shape.positions == "alibi" else "auto",
             parallel="ddp",
             checkpoint_every=self.checkpoint_every,
