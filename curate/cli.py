@@ -44,8 +44,10 @@ from curate.run import Job
 from curate.signal import Signal
 from curate.stored import stored
 from curate.train_commands import EVALUATE, TRAIN, evaluate_command, train_command
+from curate.tune_command import TUNE, tune_command
 from tokenizer.commands import app as tokenizer_app
 from tokenizer.shards_commands import app as shards_app
+from trainer.instructions import prompt_of
 
 app = typer.Typer(
     no_args_is_help=True,
@@ -421,21 +423,55 @@ def fetch(name: str) -> None:
     print(f"{name}: fetched and checked, at {models.fetch(name)}")
 
 
-@app.command(epilog="Example:  curate sample out/model --prompt 'The function returns'")
-def sample(
-    model: Annotated[Path, typer.Argument(help="The model folder of a run.")],
-    prompt: Annotated[str, typer.Option(help="How the text begins.")] = "The",
-    tokens: Annotated[int, typer.Option(min=1, max=100_000)] = 120,
-    temperature: Annotated[float, typer.Option(min=0.0, max=100.0)] = 0.8,
-    seed: Annotated[int, typer.Option(min=0, max=2**63 - 1)] = 0,
+@app.command(
+    epilog="Examples:  curate sample out/model --prompt 'The function returns'"
+    "  -  curate sample tuned --instruction 'Name three colours.' --temperature 0"
+)
+def sample(  # noqa: PLR0913  # a command's options are its arguments
+    model: Annotated[Path, typer.Argument(help="The model folder of a run, or of Hugging Face.")],
+    prompt: Annotated[str | None, typer.Option(help="How the text begins; 'The'.")] = None,
+    instruction: Annotated[
+        str | None, typer.Option(help="What a model of `curate tune` is to do, for --prompt.")
+    ] = None,
+    given: Annotated[str, typer.Option("--input", help="What the instruction is about.")] = "",
+    count: Annotated[int, typer.Option(min=1, max=1000, help="So many texts at once.")] = 1,
+    tokens: Annotated[int, typer.Option(min=1, max=100_000, help="At most, in each text.")] = 120,
+    temperature: Annotated[
+        float, typer.Option(min=0.0, max=100.0, help="0: always the likeliest token.")
+    ] = 0.8,
+    top_k: Annotated[
+        int, typer.Option(min=0, help="Draw from so many of the likeliest tokens; 0: from all.")
+    ] = 50,
+    top_p: Annotated[
+        float, typer.Option(min=0.0, max=1.0, help="Draw from the likeliest with this share.")
+    ] = 1.0,
+    seed: Annotated[int, typer.Option(min=0, max=2**63 - 1, help="The same gives the same.")] = 0,
+    device: Annotated[str, typer.Option(help="auto, cpu or cuda.")] = "auto",
 ) -> None:
-    """Let a trained model write."""
-    text = training.sample(model, prompt, tokens=tokens, temperature=temperature, seed=seed)
-    print(printable(text))
+    """Let a trained model write: on from a prompt, or the answer to an instruction."""
+    if (instruction is None and given) or (instruction is not None and prompt is not None):
+        raise InputError("write --prompt, or --instruction with or without --input")
+    begin = ("The" if prompt is None else prompt) if instruction is None else ""
+    texts = training.samples(
+        model,
+        begin if instruction is None else prompt_of(instruction, given),
+        device,
+        tokens=tokens,
+        temperature=temperature,
+        top_k=top_k,
+        top_p=top_p,
+        seed=seed,
+        count=count,
+    )
+    for number, text in enumerate(texts, 1):
+        if count > 1:
+            print(f"--- {number} of {count}")
+        print(printable(begin + text))
 
 
 app.command(name="train", epilog=TRAIN)(train_command)
 app.command(name="evaluate", epilog=EVALUATE)(evaluate_command)
+app.command(name="tune", epilog=TUNE)(tune_command)
 
 
 def main() -> None:

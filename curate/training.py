@@ -7,6 +7,7 @@ from typing import Any
 
 from curate.code import PACKAGES, TRAINER, code
 from curate.errors import CurateError, ModelError
+from curate.progress import tell
 from curate.recipe import settings_of
 from curate.run import Events
 from curate.store import describe, digest, file_digest, intact, sealed, write_atomic
@@ -68,12 +69,25 @@ def _whole(model: Path) -> bool:
 
 
 def sample(model: Path, prompt: str, **how: Any) -> str:
-    """What the model of a run writes after the prompt."""
+    """The prompt, and what the model of a run writes after it."""
+    return prompt + samples(model, prompt, **how)[0]
+
+
+def samples(model: Path, prompt: str, device: str = "auto", **how: Any) -> list[str]:
+    """What a model writes after the prompt, `count` times."""
+    refuse_run(model)
+    module = extra("trainer.sample")
+    writer = module.Writer.of(model, device)
+    if (unseen := len(writer.tokens(prompt)) - writer.model.shape.context) > 0:
+        tell(f"prompt: longer than the model's context; its first {unseen:,} tokens are not seen")
+    texts: list[str] = writer.written(prompt, module.Sampling(**how))
+    return texts
+
+
+def refuse_run(model: Path) -> None:
+    """Refuse the output of a run in place of the model in it."""
     if not (model / CONFIG).exists() and (model / "model" / CONFIG).exists():
         raise ModelError(f"{model}: is a run, not a model; did you mean {model / 'model'}?")
-    module = extra("trainer.sample")
-    text: str = module.sample(model, prompt, module.Sampling(**how))
-    return text
 
 
 def extra(module: str) -> Any:

@@ -77,9 +77,14 @@ class State:
     optimizers: tuple[torch.optim.Optimizer, ...]
     norms: Tensor  # see trainer/spikes.py
 
+    def weights(self) -> dict[str, Tensor]:
+        """The model's, without those that are frozen."""
+        frozen = {name for name, one in self.model.named_parameters() if not one.requires_grad}
+        return {n: tensor for n, tensor in self.model.state_dict().items() if n not in frozen}
+
     def tensors(self) -> dict[str, Tensor]:
         """Every one of them by name."""
-        tensors = {f"model.{name}": tensor for name, tensor in self.model.state_dict().items()}
+        tensors = {f"model.{name}": tensor for name, tensor in self.weights().items()}
         for name, parameter in self.model.named_parameters():
             for optimizer in self.optimizers:
                 state = optimizer.state.get(parameter, {})
@@ -158,8 +163,9 @@ def resume(folder: Path, state: State, fresh: Progress, *, allow_data_change: bo
     if progress.tokens != fresh.tokens:
         if not allow_data_change:
             raise ModelError(
-                f"{path}: of other token shards; train into another folder, delete it, or go on "
-                "with these by --allow-data-change"
+                f"{path}: of other token shards, or of other instructions or their model; train "
+                "into another folder, delete it, or have `curate train` go on with these by "
+                "--allow-data-change"
             )
         notes.append(f"{path.name}: of other token shards; going on with these")
     notes += _compared(path, progress.settings, fresh.settings)
@@ -208,7 +214,7 @@ def _compared(path: Path, before: Mapping[str, Any], now: Mapping[str, Any]) -> 
 def _load(file: Any, state: State) -> None:
     names = set(file.keys())
     with torch.no_grad():
-        for name, tensor in state.model.state_dict().items():
+        for name, tensor in state.weights().items():
             tensor.copy_(shard_like(file.get_tensor(f"model.{name}").to(tensor.device), tensor))
     by_parameter = {id(parameter): name for name, parameter in state.model.named_parameters()}
     for optimizer in state.optimizers:

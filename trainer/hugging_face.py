@@ -294,9 +294,7 @@ def _renamed(name: str, parts: Mapping[str, str], layers: tuple[str, str]) -> st
 
 def export(folder: Path, output: Path) -> None:
     """Write the model in a folder, and its tokenizer, as `transformers` publishes models."""
-    found = sorted(
-        {path for pattern in TOKENIZER_FILES for path in folder.glob(pattern) if path.is_file()}
-    )
+    found = tokenizer_files(folder)
     if not found:
         raise ModelError(f"{folder}: no tokenizer; copy the files of the model's tokenizer there")
     model, config = read_model(folder)
@@ -304,6 +302,13 @@ def export(folder: Path, output: Path) -> None:
     with disk_errors(output):
         for path in found:
             write_atomic(output / path.name, path.read_bytes())
+
+
+def tokenizer_files(folder: Path) -> list[Path]:
+    """The files of the tokenizer in a model's folder."""
+    return sorted(
+        {path for pattern in TOKENIZER_FILES for path in folder.glob(pattern) if path.is_file()}
+    )
 
 
 def write_model(

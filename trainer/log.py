@@ -43,6 +43,7 @@ class Begun:
     step: int  # 1 for the first
     learning_rate: float
     waited: float  # seconds for its rows
+    tokens: int  # that all processes read
     figures: Late  # loss, gradient norm, whether it was bad, and processes that were told to stop
 
 
@@ -108,7 +109,7 @@ class Log:
             loss=loss,
             learning_rate=begun.learning_rate,
             gradient_norm=norm,
-            tokens_per_second=self.settings.batch * self.settings.context / seconds,
+            tokens_per_second=begun.tokens / seconds,
             data_wait=min(1.0, begun.waited / seconds),
             seconds=now - self.began,
             memory=peak_memory(self.device),

@@ -1,79 +1,129 @@
-"""Text from a trained model folder: config.json, model.safetensors, and its tokenizer's files."""
+"""Text from a model folder: config.json, weights in safetensors, and a tokenizer's files."""
 
-import json
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pyarrow as pa
-from safetensors import SafetensorError
-from safetensors.torch import load_file
 
 from curate.errors import CurateError, ModelError
 from tokenizer import vocabulary
 from tokenizer.encode import Encoder
-from trainer.hugging_face import shape_of, state_of
-from trainer.model import LanguageModel, torch
-from trainer.train import CONFIG, MODEL
+from trainer.device import pick_device
+from trainer.hugging_face import read_model
+from trainer.model import Cache, LanguageModel, Tensor, functional, torch
+from trainer.settings import CHOICES, listed
 
 
 @dataclass(frozen=True)
 class Sampling:
-    """How the next token is drawn; temperature 0 takes the likeliest, top_k 0 draws from all."""
+    """How tokens are drawn; temperature 0 takes the likeliest, top_k 0 and top_p 1 draw from all.
+
+    Each of `count` texts has a generator of its own: the second of seed 0 is the first of seed 1.
+    """
 
     tokens: int = 100
     temperature: float = 0.8
     top_k: int = 50
+    top_p: float = 1.0  # of the likeliest, as many as have this share of the chances together
     seed: int = 0
+    count: int = 1
 
 
-def sample(folder: Path, prompt: str, how: Sampling) -> str:
-    """The prompt and what the model in this folder writes after it, to the end of the text."""
-    model, config = load_model(folder)
-    encoder = Encoder(vocabulary.load(folder))
-    start = encoder.encode(pa.array([prompt]))[0].tolist()
-    if not start:
-        raise CurateError("prompt: empty; write at least one character for the model to go on from")
-    if max(start) >= model.shape.vocab_size:
-        raise ModelError(f"{folder}: its tokenizer has ids that its model does not know")
-    drawn = continuation(model, start, config["eos_token_id"], how)
-    written: bytes = encoder.decode(np.array(start + drawn, np.uint32))
-    return written.decode(errors="replace")
+@dataclass(frozen=True)
+class Writer:
+    """A model that writes text."""
+
+    model: LanguageModel
+    encoder: Encoder
+    ends: frozenset[int]  # tokens that end a text
+
+    @classmethod
+    def of(cls, folder: Path, device: str = "auto") -> "Writer":
+        """The model of a folder, and its tokenizer."""
+        if device not in CHOICES["device"]:
+            raise CurateError(f"device: {device!r}; write {listed(CHOICES['device'])}")
+        place = pick_device(device)
+        model, config = read_model(folder)
+        encoder = Encoder(vocabulary.load(folder))
+        return cls(model.to(place), encoder, ends_of(config))
+
+    def written(self, prompt: str, how: Sampling) -> list[str]:
+        """What the model writes after the prompt, `how.count` times."""
+        start = self.tokens(prompt)
+        drawn = continuations(self.model, start, self.ends, how)
+        texts = (self.encoder.decode(np.array(ids, np.uint32)) for ids in drawn)
+        return [text.decode(errors="replace") for text in texts]
+
+    def tokens(self, prompt: str) -> list[int]:
+        """The ids of a prompt, in which names of special tokens are text."""
+        ids: list[int] = self.encoder.encode(pa.array([prompt]))[0].tolist()
+        if not ids:
+            raise CurateError(
+                "prompt: empty; write at least one character for the model to go on from"
+            )
+        self.check(ids)
+        return ids
+
+    def check(self, ids: Sequence[int]) -> None:
+        """Refuse ids that the model does not know."""
+        if max(ids) >= self.model.shape.vocab_size:
+            raise ModelError(
+                f"token {max(ids)} of the tokenizer is not among the {self.model.shape.vocab_size} "
+                "that the model knows; put the tokenizer that it was trained with into its folder"
+            )
 
 
-def load_model(folder: Path) -> tuple[LanguageModel, dict[str, Any]]:
-    """The model that `train` left in a folder, and its config."""
-    try:
-        config = json.loads((folder / CONFIG).read_bytes())
-        model = LanguageModel(shape_of(config))
-        model.load_state_dict(state_of(load_file(folder / MODEL), model.shape))
-    except FileNotFoundError as error:
-        raise ModelError(f"{error.filename}: missing; train a model into {folder} first") from error
-    except (ValueError, KeyError, RuntimeError, SafetensorError) as error:
-        raise ModelError(f"{folder}: not a model of ours: {error}") from error
-    return model.eval(), config
+load_model = read_model  # by the name under which others look for it
+
+
+def ends_of(config: dict[str, Any]) -> frozenset[int]:
+    """The tokens that end a text: config.json has one, several or none."""
+    ends = config.get("eos_token_id")
+    return frozenset([] if ends is None else ends if isinstance(ends, list) else [ends])
 
 
 @torch.inference_mode()
-def continuation(model: LanguageModel, start: Sequence[int], end: int, how: Sampling) -> list[int]:
-    """The tokens drawn after `start`, until there are enough or one is `end`."""
-    generator = torch.Generator().manual_seed(how.seed)
-    tokens = list(start)
-    while len(tokens) - len(start) < how.tokens:
-        seen = torch.tensor([tokens[-model.shape.context :]])
-        token = _drawn(model(seen)[0, -1], how, generator)
-        if token == end:
+def continuations(
+    model: LanguageModel, start: Sequence[int], ends: Collection[int], how: Sampling
+) -> list[list[int]]:
+    """The tokens drawn after `start`, until there are enough or one is an end; `how.count` times.
+
+    Keys and values of what was read are kept. Of a start longer than the context its end is seen;
+    where the context is full, its last half is read again as a text of its own, and so on.
+    """
+    device, context = model.head.device, model.shape.context
+    generators = [torch.Generator().manual_seed(how.seed + text) for text in range(how.count)]
+    drawn: list[list[int]] = [[] for _ in generators]
+    live = set(range(how.count))
+    rows = torch.tensor([list(start)] * how.count, device=device)
+    unread, cache = rows[:, -context:], Cache(model.shape)
+    for _ in range(how.tokens):
+        last = model.states(unread, cache=cache)[:, -1]
+        logits = functional.linear(last, model.head)[:, : model.shape.vocab_size].float().cpu()
+        tokens = [_drawn(*one, how) for one in zip(logits, generators, strict=True)]
+        live -= {text for text in live if tokens[text] in ends}
+        for text in live:
+            drawn[text].append(tokens[text])
+        if not live:
             break
-        tokens.append(token)
-    return tokens[len(start) :]
+        unread = torch.tensor(tokens, device=device)[:, None]
+        rows = torch.cat((rows, unread), 1)
+        if cache.length == context:
+            unread, cache = rows[:, -max(1, context // 2) :], Cache(model.shape)
+    return drawn
 
 
-def _drawn(logits: torch.Tensor, how: Sampling, generator: torch.Generator) -> int:
+def _drawn(logits: Tensor, generator: torch.Generator, how: Sampling) -> int:
+    if not logits.isfinite().all():
+        raise ModelError("the model's logits are not numbers: its weights are broken")
     if how.temperature == 0:
         return int(logits.argmax())
-    kept = min(how.top_k or len(logits), len(logits))
-    values, ids = logits.topk(kept)
-    chances = torch.softmax(values / how.temperature, 0)
-    return int(ids[torch.multinomial(chances, 1, generator=generator)])
+    values, ids = logits.topk(min(how.top_k or len(logits), len(logits)))
+    chances = torch.softmax((values - values[0]) / how.temperature, 0)
+    # A token stays if those likelier than it do not have the share yet; the likeliest always does.
+    stays = chances.cumsum(0) - chances < how.top_p
+    stays[0] = True
+    return int(ids[torch.multinomial(chances * stays, 1, generator=generator)])

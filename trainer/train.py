@@ -6,10 +6,11 @@ from collections.abc import Callable, Mapping
 from contextlib import closing, nullcontext
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Protocol
 
 from curate.store import disk_errors
 from trainer.checkpoint import Progress, State, identity, resume, write_checkpoint
-from trainer.data import Loader, Window, open_loader
+from trainer.data import Window, open_loader
 from trainer.device import gpus, peak_memory, sums_in_order
 from trainer.device import pick_device as pick_device  # others import it from here
 from trainer.distributed import Ranks, adding, gathered, is_shared_out, join, spread, whole
@@ -50,6 +51,18 @@ class TrainSummary:
 Evaluate = Callable[[LanguageModel, int], None]
 
 
+class Samples(Protocol):
+    """What a training reads: any step's rows, asked for by number; see trainer/data.py."""
+
+    digest: str  # of all that decides them
+
+    def rows(self, first: int, count: int) -> Window:
+        """The samples first, first + 1, ... of the whole training."""
+
+    def epochs(self, samples: int) -> dict[str, float]:
+        """How often each source has been seen after so many."""
+
+
 def train(  # noqa: PLR0913  # the two last are what `curate train` may ask for besides
     data: Path | Mapping[str, Source],
     output: Path,
@@ -67,6 +80,32 @@ def train(  # noqa: PLR0913  # the two last are what `curate train` may ask for 
     Started by torchrun, all processes train one model, and the first of them writes and tells.
     """
     loader = open_loader(data, settings, output / PLANS)
+
+    def make() -> LanguageModel:
+        model = model_of(settings, loader.vocab_size)
+        model.initialize(settings.seed)
+        return model
+
+    summary, model = train_on(
+        loader, make, output, settings, progress, evaluate, allow_data_change=allow_data_change
+    )
+    if model:
+        write_model(output, model, loader.end_of_text)
+    join(pick_device(settings.device), settings.batch).wait()
+    return summary
+
+
+def train_on(  # noqa: PLR0913  # as above
+    loader: Samples,
+    make: Callable[[], LanguageModel],
+    output: Path,
+    settings: TrainSettings,
+    progress: Callable[[TrainProgress], None],
+    evaluate: Evaluate | None = None,
+    *,
+    allow_data_change: bool = False,
+) -> tuple[TrainSummary, LanguageModel | None]:
+    """Train the model that `make` makes; it is returned in the first process, and not written."""
     device = pick_device(settings.device)
     ranks = join(device, settings.batch)
     torch.set_num_threads(settings.threads)
@@ -78,16 +117,10 @@ def train(  # noqa: PLR0913  # the two last are what `curate train` may ask for 
             _prepare(output)
         ranks.wait()
         torch.manual_seed(settings.seed)
-        model = model_of(settings, loader.vocab_size)
-        model.initialize(settings.seed)
-        run = Run(model.to(device), loader, settings, output, ranks)
+        run = Run(make().to(device), loader, settings, output, ranks)
         run.resume(allow_data_change=allow_data_change)
         summary = run.finish(progress, evaluate)
-        trained = run.whole_model()
-    if trained:
-        write_model(output, trained, loader.end_of_text)
-    ranks.wait()
-    return summary
+        return summary, run.whole_model()
 
 
 def _prepare(output: Path) -> None:
@@ -113,7 +146,7 @@ class Run:
     """A training between its steps."""
 
     model: LanguageModel
-    loader: Loader
+    loader: Samples
     settings: TrainSettings
     output: Path
     ranks: Ranks = field(default_factory=Ranks)
@@ -197,7 +230,9 @@ class Run:
             optimizer.step()
         self.done.step += 1
         stops = self.ranks.total(torch.full_like(bad, float(stop.number > 0)))
-        return Begun(self.done.step, rate, waited, Late(torch.stack((loss, norm, bad, stops))))
+        figures = Late(torch.stack((loss, norm, bad, stops)))
+        tokens = batch.tokens.numel() * self.ranks.world
+        return Begun(self.done.step, rate, waited, tokens, figures)
 
     def _end(self, log: Log, stop: Stop, evaluate: Evaluate | None) -> None:
         """Report what is known, and do what is due after this step."""
