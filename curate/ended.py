@@ -58,6 +58,7 @@ def _sample(model: Path, settings: TrainSettings) -> str:
         tokens=settings.sample_tokens,
         temperature=settings.temperature,
         top_k=settings.top_k,
+        top_p=settings.top_p,
     )
     (model / "sample.txt").write_text(text)
     return text

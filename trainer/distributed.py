@@ -1,6 +1,7 @@
 """Several processes on one training: which is which, what each sees, how their sums become one."""
 
 import atexit
+import inspect
 import os
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
@@ -19,6 +20,12 @@ from trainer.settings import TrainSettings
 
 # The others wait while the first process evaluates or writes a checkpoint.
 PATIENCE = timedelta(hours=2)
+
+
+# Ours are alike everywhere. torch 2.13 has another name for the switch, and warns of the old one.
+_SWITCHES = inspect.signature(DistributedDataParallel).parameters
+_SWITCH = "forward_sync_buffers" if "forward_sync_buffers" in _SWITCHES else "broadcast_buffers"
+_NO_BUFFERS: dict[str, Any] = {_SWITCH: False}
 
 
 @dataclass(frozen=True)
@@ -98,7 +105,7 @@ def spread(
         module = DistributedDataParallel(
             objective,
             device_ids=[device] if device.type == "cuda" else None,
-            broadcast_buffers=False,
+            **_NO_BUFFERS,
             gradient_as_bucket_view=True,
         )
     return cast(torch.nn.Module, torch.compile(module)) if compiled else module

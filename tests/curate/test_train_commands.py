@@ -91,11 +91,11 @@ def test_a_file_says_what_words_may_say_and_words_win(
         "output: model\nsteps: 10\nlearning_rate: 0.001\n"
     )
     words = ["data.web.share=.7", "data.wiki.max_epochs=4", "steps=20", "learning_rate=3e-4"]
-    words += ["compiled=no", "prompt=12"]
+    words += ["compiled=never", "prompt=12"]
     asked = training_of([str(file), *words, f"evaluate.held={web}", "tied=false"])
     assert asked.data == {"web": Source(str(web), 0.7), "wiki": Source(str(wiki), 0.0, 4.0)}
     assert asked.settings == TrainSettings(
-        steps=20, learning_rate=3e-4, tied=False, compiled="no", prompt="12"
+        steps=20, learning_rate=3e-4, tied=False, compiled="never", prompt="12"
     )
     assert asked.output == Path("model") and asked.evaluate == {"held": web}
 

@@ -16,7 +16,7 @@ from trainer.model import torch
 torch.set_num_threads(1)
 
 # Not skipped: a machine without a GPU has nothing to report of them.
-collect_ignore = [] if torch.cuda.is_available() else ["test_attention_on_gpu.py"]
+collect_ignore = [] if torch.cuda.is_available() else ["test_on_gpu.py"]
 
 
 def write(folder: Path, parts: list[list[list[int]]], vocab_size: int, end: int) -> Path:

@@ -292,11 +292,3 @@ def test_a_tokenizer_of_another_model_is_told(tmp_path: Path) -> None:
     assert len(writer.tokens("text")) == 4
     with pytest.raises(ModelError, match="token 900 of the tokenizer is not among the 257"):
         writer.check([5, 900])
-
-
-@pytest.mark.skipif(not torch.cuda.is_available(), reason="no GPU")
-@pytest.mark.parametrize("family", FAMILIES)
-def test_a_gpu_draws_what_a_cpu_does(family: str) -> None:
-    how = Sampling(tokens=20, temperature=2.0, count=3)
-    on_cpu = continuations(model_of(family), [1, 2], [], how)
-    assert continuations(model_of(family).to("cuda"), [1, 2], [], how) == on_cpu
