@@ -127,7 +127,7 @@ def closed_part(
     starts = running_sums(lengths)
     with paths[1].open("wb") as index_file:
         index_file.writelines(index_of(starts, np.dtype(kind)))
-    np.save(paths[2], starts)
+    save_array(paths[2], starts)
     for path in paths:
         sync_file(path)
     return PartSummary(
@@ -293,6 +293,14 @@ def files_below(folder: Path) -> set[str]:
         path.relative_to(folder).as_posix() for path in folder.rglob("[!.]*") if path.is_file()
     }
     return found - {MANIFEST}
+
+
+def save_array(path: Path, array: NDArray[Any]) -> None:
+    """What np.save writes, whose error on a full disk does not say that it is one."""
+    with path.open("wb") as file:
+        header = np.lib.format.header_data_from_array_1_0(array)
+        np.lib.format.write_array_header_1_0(file, header)
+        file.write(array.data)
 
 
 def load_offsets(path: Path) -> Positions:

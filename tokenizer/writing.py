@@ -70,6 +70,8 @@ class ShardWorker:
                 )
         except CurateError as error:
             return {"error": type(error).__name__, "message": str(error)}
+        except pa.ArrowException as error:  # columns that cannot be what they must be
+            return {"error": InputError.__name__, "message": f"{task['source']}: {error}"}
 
     def _encode(self, task: Task, progress: Any) -> dict[str, Any]:
         words, folder, nulls = self._encoder.vocabulary, Path(task["scratch"]), 0
