@@ -28,9 +28,7 @@ def inputs_of(patterns: Sequence[str]) -> list[Path]:
     """The files of documents that paths, folders and globs name; of a run its documents."""
     found: set[Path] = set()
     for pattern in patterns:
-        path = Path(pattern)
-        if (path / "ledger.json").is_file() and (path / "documents").is_dir():
-            path = path / "documents"
+        path = meant(Path(pattern))
         files = files_of([str(path)])
         fitting = {file for file in files if named(file).endswith((".parquet", *JSON))}
         if (path.is_file() or not fitting) and set(files) - fitting:
@@ -42,6 +40,12 @@ def inputs_of(patterns: Sequence[str]) -> list[Path]:
         except UnicodeEncodeError as error:
             raise InputError(f"{str(path)!r}: the name is not UTF-8; rename it") from error
     return sorted(found)
+
+
+def meant(path: Path) -> Path:
+    """The folder of documents where a path is the output of a run; else the path."""
+    is_run = (path / "ledger.json").is_file() and (path / "documents").is_dir()
+    return path / "documents" if is_run else path
 
 
 def names_of(paths: Sequence[Path]) -> dict[Path, str]:

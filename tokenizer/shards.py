@@ -288,11 +288,17 @@ def index_of(starts: Positions, kind: np.dtype[Any]) -> Iterator[bytes]:
 
 
 def files_below(folder: Path) -> set[str]:
-    """All files below the folder but its manifest and hidden (temporary) ones, by their path."""
+    """All files below the folder but its manifest and hidden (temporary) ones, by their path.
+
+    Links to folders and to nothing are files here, which no manifest names.
+    """
     found = {
-        path.relative_to(folder).as_posix() for path in folder.rglob("[!.]*") if path.is_file()
+        path.relative_to(folder).as_posix()
+        for path in folder.rglob("[!.]*")
+        if path.is_symlink() or not path.is_dir()
     }
-    return found - {MANIFEST}
+    hidden = {path for path in found if "/." in f"/{path}"}
+    return found - hidden - {MANIFEST}
 
 
 def save_array(path: Path, array: NDArray[Any]) -> None:

@@ -160,7 +160,7 @@ class _Run:
         self.rows = 0
 
     def add(self, batch: Batch, body: NDArray[Any], starts: Positions, times: Positions) -> None:
-        """Take documents that begin there, each with its end of text, and so many copies of each."""
+        """Take documents that begin there, with their ends of text, and so many copies of each."""
         described = documents_of(batch, np.diff(starts), self._settings.others)
         which = np.repeat(np.arange(batch.num_rows), times)
         copies = np.arange(len(which)) - np.repeat(running_sums(times)[:-1], times)

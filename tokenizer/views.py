@@ -18,7 +18,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from curate.errors import InputError, ShardError
+from curate.errors import DiskError, InputError, ShardError
 from curate.store import disk_errors, matches, sync_file, sync_folder
 from tokenizer.chunked_views import litdata, mds
 from tokenizer.dataset import TokenDataset
@@ -157,6 +157,14 @@ VIEWS: dict[str, Callable[[View], None]] = {
 }
 
 
+def refuse_damaged(shards: Path, manifest: dict[str, Any]) -> None:
+    """Fail on a file that is not what was written: a view would pass it on without its hash."""
+    for part in manifest["parts"]:
+        for file, entry in part["files"].items():
+            if not matches(shards / file, entry):
+                raise ShardError(f"{shards}: {file} is damaged; write the shards again")
+
+
 def write_view(shards: Path, name: str, output: Path, length: int = SEQUENCE) -> View:
     """Write a view of finished shards into a new folder, whole or not at all."""
     if name not in VIEWS:
@@ -164,23 +172,19 @@ def write_view(shards: Path, name: str, output: Path, length: int = SEQUENCE) ->
     if length < 1:
         raise InputError(f"sequences of {length} tokens; write 1 or more")
     manifest: dict[str, Any] = TokenDataset(shards).manifest
-    output = output.absolute()
+    output = output.resolve()
     if output.exists() and (not output.is_dir() or any(output.iterdir())):
         raise InputError(f"{output}: is there already; name a new folder")
-    if output.resolve().is_relative_to(shards.resolve()):
+    if output.is_relative_to(shards.resolve()):
         raise InputError(f"{output}: lies within the shards, and would be a file too many there")
     temporary = output.with_name(f".{output.name}.{os.getpid()}.tmp")
-    damaged = [
-        file
-        for part in manifest["parts"]
-        for file, entry in part["files"].items()
-        if not matches(shards / file, entry)
-    ]
-    if damaged:
-        raise ShardError(f"{shards}: {damaged[0]} is damaged; write the shards again")
+    refuse_damaged(shards, manifest)
+    try:
+        temporary.mkdir(parents=True)
+    except OSError as error:
+        raise DiskError(f"{output}: {error.strerror}; choose another --output") from error
     with disk_errors(output):
         try:
-            temporary.mkdir(parents=True)
             view = View(shards, manifest, temporary, length)
             VIEWS[name](view)
             for path in temporary.iterdir():
