@@ -170,6 +170,8 @@ def decoded(folder: Path, words: Vocabulary, count: int) -> list[bytes]:
             width = kind.itemsize
             path = folder / f"{part['name']}.bin"
             tokens = np.fromfile(path, kind, end - first - 1, offset=first * width)
+            if len(tokens) != end - first - 1:
+                raise ShardError(f"{path}: cut; write the shards again")
             found.append(decoder.decode(tokens))
     return found
 

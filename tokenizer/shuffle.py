@@ -42,6 +42,8 @@ from tokenizer.shards import (
 # A worker holds a run twice while it sorts it.
 RUN_BYTES = 64 << 20
 RUN_ROWS = 1 << 18
+# A part has no more documents: to gather it takes 400 bytes of memory for each.
+PART_ROWS = 1 << 22
 # What the rows of a run have besides those of docs.parquet: no names of columns of documents.
 KEY, START = "\0key", "\0start"
 # How often a document is to be seen, as weights.ByClusterSize writes it.
@@ -244,7 +246,7 @@ def cuts_of(ends: Positions, most: int) -> list[int]:
     while cuts[-1] < len(ends):
         before = int(ends[cuts[-1] - 1]) if cuts[-1] else 0
         following = int(np.searchsorted(ends, before + most, "right"))
-        cuts.append(max(following, cuts[-1] + 1))
+        cuts.append(max(min(following, cuts[-1] + PART_ROWS), cuts[-1] + 1))
     return cuts
 
 

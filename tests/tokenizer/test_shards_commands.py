@@ -162,7 +162,7 @@ def test_without_a_shuffle_documents_stay_as_they_came(folder, tmp_path):
         (["--text-key", "txt"], "no column 'txt'; there are: .*; did you mean text"),
         (["--text-key", "score"], "holds double, not text"),
         (["--shuffle", "maybe"], "--shuffle maybe: write a seed, such as 0, or no"),
-        (["--shuffle", "-1"], "--seed: -1"),
+        (["--shuffle", "-1"], "--shuffle: -1; write 0"),
         (["--shard-bytes", "many"], "--shard-bytes many: write a number of bytes"),
         (["--columns", "a,a"], "--columns: each must be different"),
     ],
@@ -377,10 +377,11 @@ def test_json_lines_that_are_no_utf8_are_refused_wherever_they_are(folder, tmp_p
 
 
 def test_a_name_that_is_no_utf8_is_refused(folder, tmp_path):
-    path = tmp_path / os.fsdecode(b"\xff.jsonl")
+    (tmp_path / "text").mkdir()
+    path = tmp_path / "text" / os.fsdecode(b"\xff.jsonl")
     path.write_text('{"text":"a"}\n')
     with pytest.raises(InputError, match="not UTF-8; rename it"):
-        write_shards([str(tmp_path)], folder / "tok", tmp_path / "made" / "of")
+        write_shards([str(tmp_path / "text")], folder / "tok", tmp_path / "made")
 
 
 def test_the_column_of_the_text_can_be_asked_for(folder, tmp_path):

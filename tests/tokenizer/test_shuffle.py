@@ -149,6 +149,11 @@ def test_parts_are_cut_at_a_size_by_hand():
     assert cuts_of(ends[:0], 6) == [0]
 
 
+def test_a_part_has_a_bounded_number_of_documents(monkeypatch):
+    monkeypatch.setattr(shuffle, "PART_ROWS", 2)
+    assert cuts_of(np.cumsum([3, 3, 9, 1, 1, 1]), 100) == [0, 2, 4, 6]
+
+
 def test_settings_that_cannot_be_are_refused():
     for settings_given in ({"seed": -1}, {"shard_bytes": 0}, {"columns": ("a", "a")}):
         with pytest.raises(RecipeError, match=f"shards.{next(iter(settings_given))}"):
