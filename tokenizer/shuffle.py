@@ -146,7 +146,8 @@ def repeats_of(batch: Batch) -> Positions:
     times = column.fill_null(1).to_numpy(zero_copy_only=False)
     for wrong in times[(times < 1) | (times > MOST_REPEATS)][:1]:
         raise InputError(f"the column {REPEATS!r} holds {wrong}; write 1 or more, up to 1,000")
-    return times.astype(np.int64)
+    counted: Positions = times.astype(np.int64)
+    return counted
 
 
 class _Run:

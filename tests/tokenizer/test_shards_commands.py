@@ -434,12 +434,12 @@ def test_a_full_disk_is_an_error_wherever_it_is_met_and_the_same_command_goes_on
 
 
 def test_killed_at_any_time_it_ends_as_one_that_was_not(folder, tmp_path):
-    """Once as soon as each piece of work is there, and once right before."""
+    """Once in the midst of encoding, once while parts are gathered."""
     command = [sys.executable, "-m", "curate", "shards", "write", str(folder / "text")]
     command += ["--tokenizer", str(folder / "tok"), "--shard-bytes", "400", "--columns", "score"]
     command += ["--output", str(tmp_path / "killed")]
     pieces = tmp_path / "killed" / "work" / "pieces"
-    for count in (1, 2, 3, 5):
+    for count in (1, 4):
         process = subprocess.Popen(command, stderr=subprocess.DEVNULL, stdout=subprocess.DEVNULL)
         while process.poll() is None and len([*pieces.glob("*")]) < count:
             time.sleep(0.001)
