@@ -28,15 +28,24 @@ def inputs_of(patterns: Sequence[str]) -> list[Path]:
     """The files of documents that paths, folders and globs name; of a run its documents."""
     found: set[Path] = set()
     for pattern in patterns:
-        path = Path(pattern)
-        if (path / "ledger.json").is_file() and (path / "documents").is_dir():
-            path = path / "documents"
+        path = meant(Path(pattern))
         files = files_of([str(path)])
         fitting = {file for file in files if named(file).endswith((".parquet", *JSON))}
         if (path.is_file() or not fitting) and set(files) - fitting:
             raise InputError(f"{files[0]}: neither Parquet nor JSON lines (.parquet, .jsonl)")
         found |= fitting
+    for path in sorted(found):
+        try:
+            str(path).encode()
+        except UnicodeEncodeError as error:
+            raise InputError(f"{str(path)!r}: the name is not UTF-8; rename it") from error
     return sorted(found)
+
+
+def meant(path: Path) -> Path:
+    """The folder of documents where a path is the output of a run; else the path."""
+    is_run = (path / "ledger.json").is_file() and (path / "documents").is_dir()
+    return path / "documents" if is_run else path
 
 
 def names_of(paths: Sequence[Path]) -> dict[Path, str]:
@@ -139,6 +148,7 @@ def json_rows(part: Part, wanted: Sequence[str]) -> Iterator[tuple[Batch, Positi
         if starts:
             size = pyarrow.json.ReadOptions(block_size=len(block) + 1)
             table = pyarrow.json.read_json(pa.BufferReader(block), size, options)
+            table.validate(full=True)  # the reader lets pass what is no UTF-8
             if len(table) != len(starts):
                 raise InputError(f"{path}: not one JSON object on each line, behind byte {at}")
             [batch] = table.combine_chunks().to_batches()
@@ -173,8 +183,7 @@ def line_starts(block: bytes) -> list[int]:
 def documents(rows: Batch, places: Positions, source: str, text_key: str) -> Batch:
     """Rows with the columns that documents of a run have."""
     columns = dict(zip(rows.schema.names, rows.columns, strict=True))
-    text = columns.pop(text_key)
-    columns |= {TEXT: text.cast(pa.string())}
+    columns[TEXT] = columns[text_key].cast(pa.string())
     if SOURCE not in columns or OFFSET not in columns:
         columns |= {SOURCE: pa.repeat(pa.scalar(source), len(rows)), OFFSET: pa.array(places)}
     for name in (SOURCE, URL, LANGUAGE):

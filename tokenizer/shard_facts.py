@@ -1,5 +1,7 @@
 """What shards hold and where it came from: totals, the document of a token, what two sets share."""
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from hashlib import blake2b
 from itertools import pairwise
@@ -27,6 +29,18 @@ def folder_of(path: Path) -> Path:
     if not (path / MANIFEST).is_file() or (path / "tokens" / MANIFEST).is_file():
         return path / "tokens" if (path / "tokens").is_dir() else path
     return path
+
+
+@contextmanager
+def reading(*folders: Path) -> Iterator[None]:
+    """Turn what is met in damaged files into an error that says how to find them."""
+    try:
+        yield
+    except (OSError, ValueError, IndexError, pa.ArrowException) as error:
+        several = " or ".join(map(str, folders))
+        raise ShardError(
+            f"{several}: cannot be read: {error}; `curate shards verify` lists what is damaged"
+        ) from error
 
 
 def words_near(folder: Path, shards: dict[str, Any], given: Path | None) -> Vocabulary | None:
@@ -120,7 +134,7 @@ def _located(shards: dict[str, Any], token: int, part: str) -> tuple[str, int]:
     """The part of a token, and its place in it."""
     parts = {one["name"]: one["tokens"] for one in shards["parts"]}
     if part:
-        name = f"part-{int(part):05d}" if part.isdigit() else part
+        name = f"part-{int(part):05d}" if part.isdecimal() else part
         if name not in parts:
             raise InputError(f"--part {part}: there are {', '.join(parts) or 'none'}")
         parts = {name: parts[name]}
@@ -156,6 +170,8 @@ def decoded(folder: Path, words: Vocabulary, count: int) -> list[bytes]:
             width = kind.itemsize
             path = folder / f"{part['name']}.bin"
             tokens = np.fromfile(path, kind, end - first - 1, offset=first * width)
+            if len(tokens) != end - first - 1:
+                raise ShardError(f"{path}: cut; write the shards again")
             found.append(decoder.decode(tokens))
     return found
 

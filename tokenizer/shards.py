@@ -127,7 +127,7 @@ def closed_part(
     starts = running_sums(lengths)
     with paths[1].open("wb") as index_file:
         index_file.writelines(index_of(starts, np.dtype(kind)))
-    np.save(paths[2], starts)
+    save_array(paths[2], starts)
     for path in paths:
         sync_file(path)
     return PartSummary(
@@ -288,11 +288,25 @@ def index_of(starts: Positions, kind: np.dtype[Any]) -> Iterator[bytes]:
 
 
 def files_below(folder: Path) -> set[str]:
-    """All files below the folder but its manifest and hidden (temporary) ones, by their path."""
+    """All files below the folder but its manifest and hidden (temporary) ones, by their path.
+
+    Links to folders and to nothing are files here, which no manifest names.
+    """
     found = {
-        path.relative_to(folder).as_posix() for path in folder.rglob("[!.]*") if path.is_file()
+        path.relative_to(folder).as_posix()
+        for path in folder.rglob("[!.]*")
+        if path.is_symlink() or not path.is_dir()
     }
-    return found - {MANIFEST}
+    hidden = {path for path in found if "/." in f"/{path}"}
+    return found - hidden - {MANIFEST}
+
+
+def save_array(path: Path, array: NDArray[Any]) -> None:
+    """What np.save writes, whose error on a full disk does not say that it is one."""
+    with path.open("wb") as file:
+        header = np.lib.format.header_data_from_array_1_0(array)
+        np.lib.format.write_array_header_1_0(file, header)
+        file.write(array.data)
 
 
 def load_offsets(path: Path) -> Positions:

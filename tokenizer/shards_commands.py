@@ -78,7 +78,10 @@ def write(  # noqa: PLR0913  # a command's options are its arguments
         raise InputError(f"--shuffle {shuffle}: write a seed, such as 0, or no") from error
     except RecipeError as error:
         raise InputError(
-            str(error).replace("shards.", "--").replace("shard_b", "shard-b")
+            str(error)
+            .replace("shards.seed", "--shuffle")
+            .replace("shards.", "--")
+            .replace("shard_b", "shard-b")
         ) from error
     asked = Asked(settings, text_key, workers)
     with Watcher(Console(stderr=True)) as watcher:
@@ -127,7 +130,8 @@ def inspect(
 ) -> None:
     """Tell what is in shards: totals, lengths, sources, languages, and the first texts."""
     folder = shard_facts.folder_of(folder)
-    found = shard_facts.inspected(folder)
+    with shard_facts.reading(folder):
+        found = shard_facts.inspected(folder)
     if as_text:
         typer.echo(json.dumps(found, indent=1))
         return
@@ -150,7 +154,9 @@ def inspect(
     for name in ("sources", "languages"):
         _show_groups(name, found[name])
     words = shard_facts.words_near(folder, read_manifest(folder), tokenizer)
-    for text in shard_facts.decoded(folder, words, documents) if words else ():
+    with shard_facts.reading(folder):
+        texts = shard_facts.decoded(folder, words, documents) if words else []
+    for text in texts:
         show(line(f"| {printable(text[:MOST_LETTERS].decode('utf-8', 'replace'))!r}"))
 
 
@@ -182,7 +188,8 @@ def trace(
     """Tell which document a token came from, and show the text around it."""
     folder = shard_facts.folder_of(folder)
     words = shard_facts.words_near(folder, read_manifest(folder), tokenizer)
-    found = shard_facts.traced(folder, token, part, words)
+    with shard_facts.reading(folder):
+        found = shard_facts.traced(folder, token, part, words)
     facts = {
         "part": found.part,
         "token": found.token,
@@ -217,7 +224,8 @@ def diff(
     as_text: AsJson = False,
 ) -> None:
     """Tell which documents two sets of shards share, and exit with 1 where they differ."""
-    found = shard_facts.differences(*map(shard_facts.folder_of, (first, second)))
+    with shard_facts.reading(first, second):
+        found = shard_facts.differences(*map(shard_facts.folder_of, (first, second)))
     if as_text:
         typer.echo(json.dumps(found, indent=1))
     else:

@@ -10,6 +10,7 @@ import json
 import os
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -35,15 +36,19 @@ from tokenizer.shards import (
     documents_of,
     ended,
     running_sums,
+    save_array,
 )
 
 # A worker holds a run twice while it sorts it.
 RUN_BYTES = 64 << 20
 RUN_ROWS = 1 << 18
-# What the rows of a run have besides those of docs.parquet.
-KEY, START = "key", "start"
+# A part has no more documents: to gather it takes 400 bytes of memory for each.
+PART_ROWS = 1 << 22
+# What the rows of a run have besides those of docs.parquet: no names of columns of documents.
+KEY, START = "\0key", "\0start"
 # How often a document is to be seen, as weights.ByClusterSize writes it.
 REPEATS = "repeats"
+MOST_REPEATS = 1000  # the copies of a document are in one run, and so in memory
 RANGES, RUNS, SCHEMA = "ranges.npy", "runs.json", "schema.arrow"
 
 
@@ -138,10 +143,11 @@ def repeats_of(batch: Batch) -> Positions:
             f"the column {REPEATS!r} says how often a document is written; it holds "
             f"{column.type}, not whole numbers: rename it"
         )
-    times: Positions = column.cast(pa.int64()).fill_null(1).to_numpy(zero_copy_only=False)
-    if len(times) and times.min() < 1:
-        raise InputError(f"the column {REPEATS!r} holds {times.min()}; write 1 or more")
-    return times
+    times = column.fill_null(1).to_numpy(zero_copy_only=False)
+    for wrong in times[(times < 1) | (times > MOST_REPEATS)][:1]:
+        raise InputError(f"the column {REPEATS!r} holds {wrong}; write 1 or more, up to 1,000")
+    counted: Positions = times.astype(np.int64)
+    return counted
 
 
 class _Run:
@@ -156,21 +162,19 @@ class _Run:
         self.bytes = 0
         self.rows = 0
 
-    def add(self, batch: Batch, body: NDArray[Any], offsets: Positions) -> None:
-        """Take documents whose tokens end with the end of text; offsets are without these."""
-        begins = offsets[:-1] + np.arange(batch.num_rows)
-        described = documents_of(batch, np.diff(offsets) + 1, self._settings.others)
-        times = repeats_of(batch)
+    def add(self, batch: Batch, body: NDArray[Any], starts: Positions, times: Positions) -> None:
+        """Take documents that begin there, with their ends of text, and so many copies of each."""
+        described = documents_of(batch, np.diff(starts), self._settings.others)
         which = np.repeat(np.arange(batch.num_rows), times)
         copies = np.arange(len(which)) - np.repeat(running_sums(times)[:-1], times)
         # A copy: rows that wait must not hold the buffers of a batch, and with them its text.
         rows = described.take(pa.array(which))
         before = sum(map(len, self._bodies))
         self._bodies.append(body)
-        self._starts.append(begins[which] + before)
+        self._starts.append(starts[which] + before)
         self._keys.append(keys_of(rows.column(0), copies, self._settings))
         self._rows.append(rows)
-        self.bytes += body.nbytes
+        self.bytes += int((np.diff(starts) * times).sum()) * body.itemsize
         self.rows += rows.num_rows
 
     def write(self, path: Path) -> None:
@@ -185,7 +189,7 @@ class _Run:
         body = np.concatenate(self._bodies)
         out = np.empty(int(places[-1]), body.dtype)
         placed(body, starts[order], lengths, places[:-1], out)
-        out.tofile(path.with_suffix(".bin"))
+        path.with_suffix(".bin").write_bytes(out.data)
         with pa.ipc.new_file(path.with_suffix(".arrow"), table.schema) as file:
             file.write_table(table.combine_chunks())
 
@@ -207,9 +211,20 @@ def write_runs(
 
     with disk_errors(folder):
         for batch, tokens, offsets in batches:
-            run.add(batch, ended(folder.name, tokens, offsets, ids), offsets)
-            if run.bytes >= RUN_BYTES or run.rows >= RUN_ROWS:
-                run = written()
+            body = ended(folder.name, tokens, offsets, ids)
+            starts, times = offsets + np.arange(len(offsets)), repeats_of(batch)
+            # Copies of a batch may be more than a run holds: then it is cut.
+            sizes = np.maximum(np.diff(starts) * body.itemsize, RUN_BYTES // RUN_ROWS) * times
+            for begin, end in pairwise(cuts_of(np.cumsum(sizes), RUN_BYTES)):
+                rows, first = slice(begin, end), starts[begin]
+                run.add(
+                    batch[rows],
+                    body[first : starts[end]],
+                    starts[begin : end + 1] - first,
+                    times[rows],
+                )
+                if run.bytes >= RUN_BYTES or run.rows >= RUN_ROWS:
+                    run = written()
         if run.rows:
             written()
     return names
@@ -232,8 +247,16 @@ def cuts_of(ends: Positions, most: int) -> list[int]:
     while cuts[-1] < len(ends):
         before = int(ends[cuts[-1] - 1]) if cuts[-1] else 0
         following = int(np.searchsorted(ends, before + most, "right"))
-        cuts.append(max(following, cuts[-1] + 1))
+        cuts.append(max(min(following, cuts[-1] + PART_ROWS), cuts[-1] + 1))
     return cuts
+
+
+def one_schema(schemas: Sequence[pa.Schema]) -> pa.Schema:
+    """The types in which all these rows can be kept, or InputError where there are none."""
+    try:
+        return pa.unify_schemas(schemas, promote_options="permissive")
+    except (pa.ArrowTypeError, pa.ArrowInvalid) as error:
+        raise InputError(f"columns: {error}; give it one type in all files") from error
 
 
 def lay_out(root: Path, runs: Sequence[str], folder: Path, most: int) -> list[int]:
@@ -256,9 +279,9 @@ def lay_out(root: Path, runs: Sequence[str], folder: Path, most: int) -> list[in
         here = owners[cuts[part - 1] : cuts[part]]
         ranges[part] = ranges[part - 1] + np.bincount(here, minlength=len(runs))
     with disk_errors(folder):
-        np.save(folder / RANGES, ranges)
+        save_array(folder / RANGES, ranges)
         (folder / RUNS).write_text(json.dumps(list(runs)), encoding="utf-8")
-        schema = pa.unify_schemas(schemas, promote_options="permissive")
+        schema = one_schema(schemas)
         with pa.ipc.new_file(folder / SCHEMA, schema):
             pass
     return np.diff(cuts).tolist()

@@ -81,7 +81,7 @@ class View:
             return
         with (self.folder / target).open("wb") as file:
             for block in self.blocks():
-                block.astype(np.dtype(kind).newbyteorder("<"), copy=False).tofile(file)
+                file.write(block.astype(np.dtype(kind).newbyteorder("<"), copy=False).data)
 
     def stretches(self, count: int) -> Iterator[NDArray[Any]]:
         """All tokens, so many at a time, over the ends of parts; at the end what is left."""

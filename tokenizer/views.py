@@ -18,10 +18,11 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from curate.errors import InputError, ShardError
-from curate.store import disk_errors, sync_file, sync_folder
+from curate.errors import DiskError, InputError, ShardError
+from curate.store import disk_errors, matches, sync_file, sync_folder
 from tokenizer.chunked_views import litdata, mds
 from tokenizer.dataset import TokenDataset
+from tokenizer.shards import save_array
 from tokenizer.viewed import BLOCK, View
 
 SEQUENCE = 2048
@@ -63,7 +64,8 @@ def datatrove(view: View) -> None:
     """NAME.ds, its index of the ends of documents, and metadata: for datatrove and nanotron."""
     for part in view.parts():
         view.link(f"{part.name}.bin", f"{part.name}.ds")
-        part.starts[1:].astype("<u8").tofile(view.folder / f"{part.name}.ds.index")
+        ends = part.starts[1:].astype("<u8")
+        (view.folder / f"{part.name}.ds.index").write_bytes(ends.data)
         width, count = part.tokens.itemsize, len(part.tokens)
         told = f"{view.manifest['vocabulary']}|{width}\n{count}\n{count:,} tokens"
         (view.folder / f"{part.name}.ds.metadata").write_text(told, encoding="utf-8")
@@ -78,7 +80,8 @@ def olmo(view: View) -> None:
         rows = view.rows(part, ["doc_id", "source", "origin"])
         for row, start, end in zip(rows, part.starts[:-1], part.starts[1:], strict=True):
             place = (row["origin"] or "").rpartition("@")[2]
-            source = row["source"] or ""
+            # A line for each document, as their reader takes it: no line ends within.
+            source = " ".join((row["source"] or "").splitlines())
             table.writerow([int(start), int(end), row["doc_id"].hex(), source, place])
         # Without a name and a time in it, so that equal tables are equal files.
         packed = gzip.compress(lines.getvalue().encode(), mtime=0)
@@ -112,10 +115,10 @@ def llmc(view: View) -> None:
             header = np.zeros(256, "<i4")
             header[:3] = magic, version, end - begin + 1
             with (view.folder / f"train_{number:06d}.bin").open("wb") as file:
-                header.tofile(file)
-                np.array([view.manifest["end_of_text"]], part.tokens.dtype).tofile(file)
+                file.write(header.data)
+                file.write(np.array([view.manifest["end_of_text"]], part.tokens.dtype).data)
                 for at in range(begin, end, BLOCK):
-                    part.tokens[at : min(at + BLOCK, end)].tofile(file)
+                    file.write(part.tokens[at : min(at + BLOCK, end)].data)
             first, number = last, number + 1
 
 
@@ -124,7 +127,7 @@ def torchtitan(view: View) -> None:
     view.joined("tokens.bin", "uint32")
     lengths = [np.diff(part.starts) for part in view.parts()]
     ends = np.cumsum(np.concatenate([np.zeros(1, np.int64), *lengths]))
-    np.save(view.folder / "document_offsets.npy", ends)
+    save_array(view.folder / "document_offsets.npy", ends)
     (view.folder / "token_source.py").write_text(TORCHTITAN, encoding="utf-8")
 
 
@@ -154,6 +157,14 @@ VIEWS: dict[str, Callable[[View], None]] = {
 }
 
 
+def refuse_damaged(shards: Path, manifest: dict[str, Any]) -> None:
+    """Fail on a file that is not what was written: a view would pass it on without its hash."""
+    for part in manifest["parts"]:
+        for file, entry in part["files"].items():
+            if not matches(shards / file, entry):
+                raise ShardError(f"{shards}: {file} is damaged; write the shards again")
+
+
 def write_view(shards: Path, name: str, output: Path, length: int = SEQUENCE) -> View:
     """Write a view of finished shards into a new folder, whole or not at all."""
     if name not in VIEWS:
@@ -161,14 +172,19 @@ def write_view(shards: Path, name: str, output: Path, length: int = SEQUENCE) ->
     if length < 1:
         raise InputError(f"sequences of {length} tokens; write 1 or more")
     manifest: dict[str, Any] = TokenDataset(shards).manifest
+    output = output.resolve()
     if output.exists() and (not output.is_dir() or any(output.iterdir())):
         raise InputError(f"{output}: is there already; name a new folder")
-    if output.resolve().is_relative_to(shards.resolve()):
+    if output.is_relative_to(shards.resolve()):
         raise InputError(f"{output}: lies within the shards, and would be a file too many there")
     temporary = output.with_name(f".{output.name}.{os.getpid()}.tmp")
+    refuse_damaged(shards, manifest)
+    try:
+        temporary.mkdir(parents=True)
+    except OSError as error:
+        raise DiskError(f"{output}: {error.strerror}; choose another --output") from error
     with disk_errors(output):
         try:
-            temporary.mkdir(parents=True)
             view = View(shards, manifest, temporary, length)
             VIEWS[name](view)
             for path in temporary.iterdir():

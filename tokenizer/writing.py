@@ -36,7 +36,7 @@ from curate.store import (
 from curate.tokenizing import PROBE
 from tokenizer import shuffle, vocabulary
 from tokenizer.corpus import Part, parts_of
-from tokenizer.documents import check_columns, document_batches, inputs_of, names_of
+from tokenizer.documents import check_columns, document_batches, inputs_of, meant, names_of
 from tokenizer.encode import Encoder
 from tokenizer.shards import MANIFEST, PartSummary, TokenBatch, manifest, token_type
 from tokenizer.shuffle import Shards
@@ -70,6 +70,8 @@ class ShardWorker:
                 )
         except CurateError as error:
             return {"error": type(error).__name__, "message": str(error)}
+        except pa.ArrowException as error:  # columns that cannot be what they must be
+            return {"error": InputError.__name__, "message": f"{task['source']}: {error}"}
 
     def _encode(self, task: Task, progress: Any) -> dict[str, Any]:
         words, folder, nulls = self._encoder.vocabulary, Path(task["scratch"]), 0
@@ -114,6 +116,9 @@ def write_shards(
     asked = asked or Asked()
     words = vocabulary.load(tokenizer)
     ids = (words.size, words.end_of_text)
+    for folder in map(meant, map(Path, inputs)):
+        if folder.is_dir() and output.resolve().is_relative_to(folder.resolve()):
+            raise InputError(f"{output}: lies within the input {folder}; choose another --output")
     paths = inputs_of(inputs)
     check_columns(paths, asked.text_key, asked.shards.others)
     tasks = encoding_tasks(paths, asked, words.fingerprint())

@@ -21,6 +21,7 @@ from tokenizer.shards import (
     TokenBatch,
     ended,
     manifest,
+    save_array,
     token_type,
     write_part,
 )
@@ -335,3 +336,38 @@ def test_windows_outside_the_tokens_are_refused(tmp_path: Path) -> None:
     for number in (-1, 1):
         with pytest.raises(IndexError):
             shards.document(number)
+
+
+def test_a_bit_flipped_within_an_escape_of_the_manifest_is_found(tmp_path: Path) -> None:
+    """JSON says the same with `\\u00EF` for `\\u00ef`, and yet the byte is another."""
+    folder = dataset(tmp_path, [[[5, 6]]])
+    path = folder / "manifest.json"
+    whole = json.loads(path.read_bytes())
+    del whole["self"]
+    content = sealed(whole | {"probe": {"text": "na\u00efve \ud83d\udc69 10", "ids": [1]}})
+    for place in range(len(content)):
+        for bit in range(8):
+            flipped = bytearray(content)
+            flipped[place] ^= 1 << bit
+            path.write_bytes(flipped)
+            assert verify(folder) != [], (place, bit)
+
+
+@pytest.mark.parametrize("length", [0, 1, 5])
+def test_offsets_are_the_bytes_that_numpy_writes(tmp_path: Path, length: int) -> None:
+    starts = np.arange(length, dtype=np.int64)
+    np.save(tmp_path / "theirs.npy", starts)
+    save_array(tmp_path / "ours.npy", starts)
+    assert (tmp_path / "ours.npy").read_bytes() == (tmp_path / "theirs.npy").read_bytes()
+
+
+@pytest.mark.parametrize("target", ["nowhere", "elsewhere"])
+def test_links_that_are_no_files_of_the_shards_are_told(tmp_path: Path, target: str) -> None:
+    (tmp_path / "shards").mkdir()
+    folder = dataset(tmp_path / "shards", [[[5, 6]]])
+    (tmp_path / "elsewhere").mkdir()
+    (tmp_path / "elsewhere" / "file").touch()
+    (folder / "link").symlink_to(tmp_path / target)
+    assert verify(folder) == ["link: not in the manifest"]
+    with pytest.raises(ShardError, match="not in the manifest"):
+        TokenDataset(folder)

@@ -1,8 +1,12 @@
 """`curate shards`: what is written, checked, told and compared, and what is refused at once."""
 
 import json
+import os
 import re
 import shutil
+import subprocess
+import sys
+import time
 from hashlib import blake2b
 from pathlib import Path
 
@@ -11,7 +15,7 @@ import pyarrow.parquet as pq
 import pytest
 from typer.testing import CliRunner
 
-from curate.errors import CurateError
+from curate.errors import CurateError, InputError
 from curate.store import describe, sealed
 from tests.chaos.harness import digest
 from tests.chaos.zygote import Quiet
@@ -158,7 +162,7 @@ def test_without_a_shuffle_documents_stay_as_they_came(folder, tmp_path):
         (["--text-key", "txt"], "no column 'txt'; there are: .*; did you mean text"),
         (["--text-key", "score"], "holds double, not text"),
         (["--shuffle", "maybe"], "--shuffle maybe: write a seed, such as 0, or no"),
-        (["--shuffle", "-1"], "--seed: -1"),
+        (["--shuffle", "-1"], "--shuffle: -1; write 0"),
         (["--shard-bytes", "many"], "--shard-bytes many: write a number of bytes"),
         (["--columns", "a,a"], "--columns: each must be different"),
     ],
@@ -341,3 +345,105 @@ def test_view_says_what_is_linked(folder, tmp_path):
     assert noted == ""
     code, _, told = shards("view", made, "--as", "megatrn", "--output", tmp_path / "other")
     assert (code, "there are: megatron" in told) == (1, True)
+
+
+@pytest.mark.parametrize("suffix", ["bin", "offsets.npy", "docs.parquet"])
+@pytest.mark.parametrize("how", ["cut", "gone", "empty"])
+def test_damaged_files_are_an_error_that_says_how_to_find_them(folder, tmp_path, suffix, how):
+    made = tmp_path / "made"
+    shutil.copytree(folder / "made", made)
+    for path in made.glob(f"*.{suffix}"):
+        content = path.read_bytes()
+        path.unlink()
+        if how != "gone":
+            path.write_bytes(content[:-3] if how == "cut" else b"")
+    for words in (("inspect", made), ("trace", made, "--token", 1), ("diff", made, made)):
+        code, _, told = shards(*words, *(("--tokenizer", folder / "tok") * (words[0] != "diff")))
+        if (words[0], suffix, how) != ("inspect", "bin", "cut"):  # its first texts are there
+            assert (code, str(made) in told) == (1, True), words
+
+
+def test_a_number_that_is_no_decimal_is_no_part(folder):
+    code, _, told = shards("trace", folder / "made", "--token", 0, "--part", "²")
+    assert (code, "there are part-00000" in told) == (1, True)
+
+
+def test_json_lines_that_are_no_utf8_are_refused_wherever_they_are(folder, tmp_path):
+    path = tmp_path / "late.jsonl"
+    lines = json.dumps({"text": "x " * 1000}).encode() + b"\n"
+    path.write_bytes(lines * (documents.HEAD // len(lines) + 2) + b'{"text":"\xff"}\n')
+    with pytest.raises(InputError, match=r"late.jsonl: cannot be read: .*UTF8"):
+        write_shards([str(path)], folder / "tok", tmp_path / "made")
+
+
+def test_a_name_that_is_no_utf8_is_refused(folder, tmp_path):
+    (tmp_path / "text").mkdir()
+    path = tmp_path / "text" / os.fsdecode(b"\xff.jsonl")
+    path.write_text('{"text":"a"}\n')
+    with pytest.raises(InputError, match="not UTF-8; rename it"):
+        write_shards([str(tmp_path / "text")], folder / "tok", tmp_path / "made")
+
+
+def test_the_column_of_the_text_can_be_asked_for(folder, tmp_path):
+    pq.write_table(pa.table({"body": ["a", "b"]}), tmp_path / "a.parquet")
+    asked = Asked(Shards(columns=("body",)), text_key="body")
+    write_shards([str(tmp_path / "a.parquet")], folder / "tok", tmp_path / "made", asked)
+    rows = pq.read_table(tmp_path / "made" / "part-00000.docs.parquet")
+    assert sorted(rows["body"].to_pylist()) == ["a", "b"]
+
+
+def test_columns_that_cannot_be_what_they_are_for_are_refused(folder, tmp_path):
+    table = pa.table({"text": ["a"], "source": ["x"], "offset": [[1]]})
+    pq.write_table(table, tmp_path / "a.parquet")
+    with pytest.raises(InputError, match=r"a.parquet.*Unsupported cast"):
+        write_shards([str(tmp_path / "a.parquet")], folder / "tok", tmp_path / "made")
+
+
+def test_an_output_within_the_input_is_refused(folder):
+    with pytest.raises(InputError, match="lies within the input"):
+        write_shards([str(folder / "text")], folder / "tok", folder / "text" / "made")
+    assert not (folder / "text" / "made").exists()
+
+
+LIMITED = """
+import resource, sys
+from pathlib import Path
+from tokenizer.writing import write_shards
+resource.setrlimit(resource.RLIMIT_FSIZE, (int(sys.argv[1]), resource.RLIM_INFINITY))
+folder = Path(sys.argv[2])
+try:
+    write_shards([str(folder / "text")], folder / "tok", Path(sys.argv[3]))
+except Exception as error:
+    print(type(error).__name__, error)
+"""
+
+
+@pytest.mark.parametrize("most", [100, 1000, 2000, 4000])
+def test_a_full_disk_is_an_error_wherever_it_is_met_and_the_same_command_goes_on(
+    folder, tmp_path, most
+):
+    """Files of more than so many bytes fail, as if there were no room for them."""
+    output = tmp_path / "made"
+    words = [sys.executable, "-c", LIMITED, str(most), str(folder), str(output)]
+    told = subprocess.run(words, capture_output=True, text=True, check=True).stdout
+    assert told.startswith("DiskError"), told
+    assert not (output / "manifest.json").exists()
+    write_shards([str(folder / "text")], folder / "tok", output)
+    write_shards([str(folder / "text")], folder / "tok", tmp_path / "whole")
+    assert digest(output) == digest(tmp_path / "whole")
+
+
+def test_killed_at_any_time_it_ends_as_one_that_was_not(folder, tmp_path):
+    """Once in the midst of encoding, once while parts are gathered."""
+    command = [sys.executable, "-m", "curate", "shards", "write", str(folder / "text")]
+    command += ["--tokenizer", str(folder / "tok"), "--shard-bytes", "400", "--columns", "score"]
+    command += ["--output", str(tmp_path / "killed")]
+    pieces = tmp_path / "killed" / "work" / "pieces"
+    for count in (1, 4):
+        process = subprocess.Popen(command, stderr=subprocess.DEVNULL, stdout=subprocess.DEVNULL)
+        while process.poll() is None and len([*pieces.glob("*")]) < count:
+            time.sleep(0.001)
+        process.kill()
+        process.wait()
+    subprocess.run(command, check=True, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    assert digest(tmp_path / "killed") == digest(folder / "made")

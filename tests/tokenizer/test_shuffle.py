@@ -110,7 +110,13 @@ def test_a_document_is_written_as_often_as_its_column_says_and_elsewhere_each_ti
 
 
 @pytest.mark.parametrize(
-    ("column", "message"), [([0], "holds 0; write 1 or more"), (["2"], "not whole numbers")]
+    ("column", "message"),
+    [
+        ([0], "holds 0; write 1 or more"),
+        ([1 << 40], "holds 1099511627776; write 1 or more"),
+        (np.array([(1 << 63) + 1], np.uint64), "holds 9223372036854775809; write 1 or more"),
+        (["2"], "not whole numbers"),
+    ],
 )
 def test_a_column_of_repeats_that_says_nothing_is_refused(tmp_path, column, message):
     batch = batch_of([[1]], **{REPEATS: pa.array(column)})
@@ -143,6 +149,11 @@ def test_parts_are_cut_at_a_size_by_hand():
     assert cuts_of(ends[:0], 6) == [0]
 
 
+def test_a_part_has_a_bounded_number_of_documents(monkeypatch):
+    monkeypatch.setattr(shuffle, "PART_ROWS", 2)
+    assert cuts_of(np.cumsum([3, 3, 9, 1, 1, 1]), 100) == [0, 2, 4, 6]
+
+
 def test_settings_that_cannot_be_are_refused():
     for settings_given in ({"seed": -1}, {"shard_bytes": 0}, {"columns": ("a", "a")}):
         with pytest.raises(RecipeError, match=f"shards.{next(iter(settings_given))}"):
@@ -154,3 +165,32 @@ def test_no_documents_are_no_parts(tmp_path):
     assert verify(shards) == []
     assert TokenDataset(shards).documents == 0
     assert END == 0
+
+
+def test_copies_of_a_batch_go_to_runs_of_a_bounded_size(tmp_path, monkeypatch):
+    times = pa.array([1, 1000, 7, 300, 200], pa.int64())
+    batch = batch_of([[i + 1] * 10 for i in range(5)], **{REPEATS: times})
+    whole = written(tmp_path / "whole", [[batch]], Shards())
+    monkeypatch.setattr(shuffle, "RUN_BYTES", 11_000)
+    monkeypatch.setattr(shuffle, "RUN_ROWS", 500)
+    cut = written(tmp_path / "cut", [[batch]], Shards())
+    # 11 tokens of 2 bytes: 22 for each copy. A run ends behind what makes it too large.
+    sizes = [path.stat().st_size for path in sorted(tmp_path.glob("cut/work/0/run-*.bin"))]
+    assert sizes == [22 * 1001, 22 * 507]
+    assert digest(cut) == digest(whole)
+
+
+@pytest.mark.parametrize("name", ["key", "start", "repeats", "text"])
+def test_a_column_may_have_any_name(tmp_path, name):
+    column = {} if name == "text" else {name: pa.array([1, 2, 3], pa.int64())}
+    shards = written(tmp_path, [[batch_of([[1], [2], [3]], **column)]], Shards(columns=(name,)))
+    [path] = shards.glob("*.docs.parquet")
+    assert set(pq.read_table(path)[name].to_pylist()) == (
+        {"0", "1", "2"} if not column else {1, 2, 3}
+    )
+
+
+def test_a_column_of_two_types_is_refused(tmp_path):
+    pieces = [[batch_of([[1]], i, kind=pa.array([one]))] for i, one in enumerate((1, "one"))]
+    with pytest.raises(InputError, match="kind has incompatible types: int64 vs string"):
+        written(tmp_path, pieces, Shards(columns=("kind",)))

@@ -12,11 +12,12 @@ from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
+import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from curate.errors import InputError, ShardError
-from tests.tokenizer.shards_at_hand import END, identity, split, written
+from curate.errors import DiskError, InputError, ShardError
+from tests.tokenizer.shards_at_hand import END, batch_of, identity, split, written
 from tokenizer import views
 from tokenizer.shuffle import Shards
 from tokenizer.verify import verify
@@ -256,6 +257,45 @@ def test_views_that_cannot_be_are_refused(shards, tmp_path):
     ):
         with pytest.raises(InputError, match=message):
             write_view(shards, name, tmp_path / output)
+    for output in ("full/mine/view", "n" * 250):
+        with pytest.raises(DiskError, match="choose another --output"):
+            write_view(shards, "olmo", tmp_path / output)
     (shards / "part-00000.bin").unlink()
     with pytest.raises(ShardError, match="is missing"):
         write_view(shards, "olmo", tmp_path / "view")
+
+
+@pytest.mark.parametrize("suffix", ["bin", "idx", "offsets.npy", "docs.parquet"])
+def test_damaged_shards_have_no_views(shards, tmp_path, suffix):
+    path = shards / f"part-00001.{suffix}"
+    content = bytearray(path.read_bytes())
+    content[len(content) // 2] ^= 1
+    path.write_bytes(content)
+    for name in VIEWS:
+        with pytest.raises(ShardError, match=f"part-00001.{suffix} is damaged"):
+            write_view(shards, name, tmp_path / "view")
+    assert not [*tmp_path.glob("*view*")]
+
+
+def test_a_source_with_line_ends_is_one_line_for_olmo(tmp_path):
+    sources = pa.array(['a,"b"', "c\nd\re", "f\u2028g"])
+    batch = batch_of([[1], [2], [3]], source=sources)
+    folder = written(tmp_path / "made", [[batch]], Shards(shuffle=False))
+    made = write_view(folder, "olmo", tmp_path / "view").folder
+    with gzip.open(made / "part-00000.csv.gz", "rt") as file:
+        lines = file.readlines()
+    # olmo-core splits lines at commas and takes the first two numbers.
+    assert [line.split(",")[:2] for line in lines] == [["0", "2"], ["2", "4"], ["4", "6"]]
+    assert [row[3] for row in csv.reader(lines)] == ['a,"b"', "c d e", "f g"]
+    assert [row[4] for row in csv.reader(lines)] == ["0", "1", "2"]
+
+
+def test_a_link_to_an_empty_folder_is_a_new_folder(tmp_path):
+    shards = written(tmp_path / "made", [[batch_of([[1]])]], Shards())
+    (tmp_path / "empty").mkdir()
+    (tmp_path / "link").symlink_to(tmp_path / "empty")
+    write_view(shards, "megatron", tmp_path / "link")
+    assert sorted(path.name for path in (tmp_path / "empty").iterdir()) == [
+        "part-00000.bin",
+        "part-00000.idx",
+    ]
