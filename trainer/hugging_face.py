@@ -347,8 +347,13 @@ def read_model(folder: Path) -> tuple[LanguageModel, Config]:
         raise ModelError(f"{error.filename}: missing; a model's folder has it") from error
     except (
         # What a text that is JSON but no config leads to: a list, a number for a name, no heads.
-        *(ArithmeticError, AttributeError, LookupError, TypeError),
-        *(ValueError, RuntimeError, SafetensorError),
+        ArithmeticError,
+        AttributeError,
+        LookupError,
+        RuntimeError,
+        SafetensorError,
+        TypeError,
+        ValueError,
     ) as error:
         raise ModelError(f"{folder}: not a model that can be read: {error}") from error
     return model.eval(), config
