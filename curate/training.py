@@ -10,7 +10,7 @@ from curate.errors import CurateError, ModelError
 from curate.progress import tell
 from curate.recipe import settings_of
 from curate.run import Events
-from curate.store import describe, digest, file_digest, intact, sealed, write_atomic
+from curate.store import describe, digest, file_digest, intact, owned, sealed, write_atomic
 from tokenizer.shards import read_manifest
 from trainer.settings import TrainSettings
 
@@ -25,6 +25,11 @@ def train(output: Path, settings: TrainSettings, events: Events) -> Any:
 
     Returns the trainer's summary. A training that was cut off goes on from its checkpoint.
     """
+    with owned(output / "work"):  # the run has let go of it
+        return _train(output, settings, events)
+
+
+def _train(output: Path, settings: TrainSettings, events: Events) -> Any:
     trainer = extra("trainer.train")
     model = output / "model"
     tokens = file_digest(output / "tokens" / "manifest.json")

@@ -61,6 +61,7 @@ class Progress:
 
     tokens: str  # digest of the token shards' manifests
     settings: dict[str, Any]
+    vocabulary: str = ""  # fingerprint of the tokenizer, where one decides what an id means
     step: int = 0
     first_loss: float | None = None  # of the first step that changed a weight
     last_loss: float | None = None
@@ -160,6 +161,10 @@ def resume(folder: Path, state: State, fresh: Progress, *, allow_data_change: bo
     if not found:
         return fresh
     path, progress, notes = _newest(found)
+    if progress.vocabulary != fresh.vocabulary:
+        raise ModelError(
+            f"{path}: of the tokens of another tokenizer; train into another folder, or delete it"
+        )
     if progress.tokens != fresh.tokens:
         if not allow_data_change:
             raise ModelError(

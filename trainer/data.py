@@ -69,6 +69,7 @@ class Loader:
         for other in others:
             _check_alike(first, other)
         self.vocab_size, self.end_of_text = first.vocab_size, first.end_of_text
+        self.vocabulary: str = first.manifest["vocabulary"]
         self.digest = first.digest  # of what is read, and of what decides which samples it gives
         self._dtype = first.dtype
         self._length = settings.context + 1
@@ -79,7 +80,7 @@ class Loader:
             for dataset in datasets.values()
         ]
         for dataset, rows in zip(datasets.values(), self._rows, strict=True):
-            _check_some(dataset, rows, settings.context)
+            _check_some(dataset, rows, settings)
         self.windows = sum(rows.rows for rows in self._rows)
         supplies = [
             Supply(name, datasets[name].tokens, rows.rows, Fraction(rows.targets, rows.rows),
@@ -167,10 +168,15 @@ def _check_alike(one: TokenDataset, other: TokenDataset) -> None:
             )
 
 
-def _check_some(dataset: TokenDataset, rows: Rows, context: int) -> None:
+def _check_some(dataset: TokenDataset, rows: Rows, settings: TrainSettings) -> None:
     if rows.targets < 1:
         raise ShardError(
             f"{dataset.folder}: {dataset.documents} documents with {dataset.tokens} tokens are "
-            f"too few for one window of {context} + 1; keep more documents, or lower "
+            f"too few for one window of {settings.context} + 1; keep more documents, or lower "
             "train.context"
+        )
+    if settings.document_mask and dataset.tokens == dataset.documents:
+        raise ShardError(
+            f"{dataset.folder}: all of its {dataset.documents} documents are empty, so there is "
+            "nothing to predict; keep others"
         )

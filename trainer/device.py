@@ -4,6 +4,8 @@ import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 
+from torch._dynamo.exc import BackendCompilerFailed
+
 from curate.errors import CurateError
 from trainer.distributed import local_rank
 from trainer.model import torch
@@ -43,3 +45,15 @@ def sums_in_order(device: torch.device, *, wanted: bool) -> Iterator[None]:
         yield
     finally:
         torch.use_deterministic_algorithms(before)
+
+
+@contextmanager
+def compiling() -> Iterator[None]:
+    """Where torch.compile may find that it cannot: without a compiler, or with a broken one."""
+    try:
+        yield
+    except BackendCompilerFailed as error:
+        told = " ".join(str(error).split())[:200]
+        raise CurateError(
+            f"train.compiled: torch could not compile the model here ({told}...); write never"
+        ) from error

@@ -345,7 +345,16 @@ def read_model(folder: Path) -> tuple[LanguageModel, Config]:
         model.load_state_dict(state_of(_read_weights(folder), model.shape))
     except FileNotFoundError as error:
         raise ModelError(f"{error.filename}: missing; a model's folder has it") from error
-    except (ValueError, KeyError, RuntimeError, SafetensorError) as error:
+    except (
+        # What a text that is JSON but no config leads to: a list, a number for a name, no heads.
+        ArithmeticError,
+        AttributeError,
+        LookupError,
+        RuntimeError,
+        SafetensorError,
+        TypeError,
+        ValueError,
+    ) as error:
         raise ModelError(f"{folder}: not a model that can be read: {error}") from error
     return model.eval(), config
 

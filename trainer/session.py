@@ -3,6 +3,7 @@
 import dataclasses
 import os
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 from rich.console import Console
@@ -41,6 +42,7 @@ FILES = {
 
 def run(asked: Training, *, allow_data_change: bool) -> None:
     """Train, and show it; of the processes that torchrun starts the first alone speaks."""
+    _refuse_foreign(asked.output)
     session = Session(asked)
     leads = os.environ.get("RANK", "0") == "0"
     watcher = Watcher(console(stderr=True) if leads else Console(quiet=True))
@@ -57,6 +59,16 @@ def run(asked: Training, *, allow_data_change: bool) -> None:
         session.end()
     if leads:
         session.tell(summary)
+
+
+def _refuse_foreign(output: Path) -> None:
+    """Refuse a folder with files in it that no training has made."""
+    there = {path.name for path in output.iterdir()} if output.is_dir() else set()
+    if there - {PLANS} and not (output / PLANS / "lock").exists():
+        raise InputError(
+            f"output: {output}: has {min(there)} in it, and no training of ours; name a new or "
+            "an empty folder"
+        )
 
 
 @dataclass

@@ -17,9 +17,10 @@ class Stop:
         self._before: dict[int, Any] = {}
 
     def listen(self) -> None:
-        """Note the next signal; only the main thread can."""
+        """Note the next signal; only the main thread can. One that is ignored stays so."""
         if threading.current_thread() is threading.main_thread():
-            self._before = {number: signal.signal(number, self._noted) for number in SIGNALS}
+            heeded = [one for one in SIGNALS if signal.getsignal(one) != signal.SIG_IGN]
+            self._before = {number: signal.signal(number, self._noted) for number in heeded}
 
     def forget(self) -> None:
         """Let signals do what they did before."""

@@ -8,10 +8,10 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Protocol
 
-from curate.store import disk_errors
+from curate.store import disk_errors, owned
 from trainer.checkpoint import Progress, State, identity, resume, write_checkpoint
 from trainer.data import Window, open_loader
-from trainer.device import gpus, peak_memory, sums_in_order
+from trainer.device import compiling, gpus, peak_memory, sums_in_order
 from trainer.device import pick_device as pick_device  # others import it from here
 from trainer.distributed import Ranks, adding, gathered, is_shared_out, join, spread, whole
 from trainer.feed import Batch, Late, batches
@@ -27,7 +27,7 @@ from trainer.shape import Shape
 from trainer.spikes import Spikes
 from trainer.stopping import Stop, listening
 
-PLANS = "plans"
+PLANS = "plans"  # of packing; the lock of the output folder lies there too
 METRICS = "metrics.jsonl"
 
 
@@ -110,6 +110,7 @@ def train_on(  # noqa: PLR0913  # as above
     ranks = join(device, settings.batch)
     torch.set_num_threads(settings.threads)
     with (
+        owned(output / PLANS) if ranks.is_first else nullcontext(),
         torch.random.fork_rng(gpus(device)),
         sums_in_order(device, wanted=settings.deterministic),
     ):
@@ -124,10 +125,9 @@ def train_on(  # noqa: PLR0913  # as above
 
 
 def _prepare(output: Path) -> None:
-    """Make the folder, and remove what a run that was killed while writing left in it."""
+    """Remove what a run that was killed while writing left in the folder."""
     with disk_errors(output):
-        output.mkdir(parents=True, exist_ok=True)
-        for leftover in output.glob(".*.tmp"):
+        for leftover in output.glob(".*.[0-9]*.tmp"):  # as curate/store.py names them
             leftover.unlink()
 
 
@@ -161,7 +161,9 @@ class Run:
         self._optimizers = optimizers_of(self.model, settings)
         self._spikes = Spikes(settings.spike, self.device)
         self._state = State(self.model, self._optimizers, self._spikes.norms)
-        self.done = Progress(self.loader.digest, identity(settings))
+        # Instructions have no tokenizer of their own: theirs is that of the model they tune.
+        vocabulary = getattr(self.loader, "vocabulary", "")
+        self.done = Progress(self.loader.digest, identity(settings), vocabulary)
         # A GPU is given the next step before the figures of this one are asked for.
         self._lag = 1 if on_gpu else 0
 
@@ -204,6 +206,7 @@ class Run:
         total = torch.zeros((), device=self.device)
         for first in range(0, rows, size):
             with (
+                compiling(),
                 adding(self._objective, is_last=first + size >= rows),
                 torch.autocast(self.device.type, torch.bfloat16, enabled=self._low),
             ):

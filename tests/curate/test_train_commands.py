@@ -15,9 +15,11 @@ import pytest
 import yaml
 from typer.testing import CliRunner, Result
 
+from curate import training
 from curate.cli import app
-from curate.errors import CurateError, InputError, RecipeError
-from curate.store import sealed
+from curate.errors import BusyError, CurateError, InputError, RecipeError
+from curate.progress import Watcher, console
+from curate.store import owned, sealed
 from curate.train_config import training_of
 from tests.trainer.conftest import write
 from tokenizer.encode import Encoder
@@ -277,6 +279,28 @@ def test_tokens_of_other_tokenizers_are_refused(
     assert "--device tpu: write auto, cpu or cuda" in str(elsewhere.exception)
     judged = curate("evaluate", tmp_path / "m", "--data", run_folder)
     assert "--data run: the tokens in" in str(judged.exception)
+
+
+def test_a_folder_of_something_else_is_refused_and_left_alone(
+    tmp_path: Path, shards: Callable[[str], Path]
+) -> None:
+    data, mine = shards("data"), tmp_path / "mine"
+    mine.mkdir()
+    (mine / ".notes.1.tmp").write_text("mine")
+    (mine / "config.json").write_text("mine")
+    for output in (mine, data):
+        result = curate("train", f"data={data}", f"output={output}", *SMALL, "steps=2")
+        assert isinstance(result.exception, InputError)
+        assert "and no training of ours" in str(result.exception)
+    assert {path.name: path.read_text() for path in mine.iterdir()} == {
+        ".notes.1.tmp": "mine",
+        "config.json": "mine",
+    }
+
+
+def test_a_run_whose_folder_another_one_owns_does_not_train_in_it(tmp_path: Path) -> None:
+    with owned(tmp_path / "work"), pytest.raises(BusyError):
+        training.train(tmp_path, TrainSettings(), Watcher(console(stderr=True)))
 
 
 def test_a_command_that_cannot_be_tells_it_in_one_line(tmp_path: Path) -> None:

@@ -19,7 +19,9 @@ torch.set_num_threads(1)
 collect_ignore = [] if torch.cuda.is_available() else ["test_on_gpu.py"]
 
 
-def write(folder: Path, parts: list[list[list[int]]], vocab_size: int, end: int) -> Path:
+def write(
+    folder: Path, parts: list[list[list[int]]], vocab_size: int, end: int, words: str = "w"
+) -> Path:
     summaries = []
     for number, documents in enumerate(parts):
         count = len(documents)
@@ -33,7 +35,7 @@ def write(folder: Path, parts: list[list[list[int]]], vocab_size: int, end: int)
         offsets = np.cumsum([0, *map(len, documents)]).astype(np.int64)
         batches = [(rows, tokens, offsets)]
         summaries.append(write_part(folder, f"part-{number:05}", batches, vocab_size, end))
-    (folder / "manifest.json").write_bytes(sealed(manifest(summaries, "w", vocab_size, end)))
+    (folder / "manifest.json").write_bytes(sealed(manifest(summaries, words, vocab_size, end)))
     return folder
 
 

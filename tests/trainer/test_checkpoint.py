@@ -14,6 +14,7 @@ from safetensors.numpy import load_file
 from safetensors.torch import load_file as load_tensors
 
 from curate.errors import ModelError
+from tests.trainer.conftest import write
 from trainer.checkpoint import checkpoints, write_tensors
 from trainer.model import torch
 from trainer.settings import TrainSettings
@@ -128,6 +129,16 @@ def test_other_tokens_are_refused_unless_they_are_asked_for(
     assert "of other token shards; going on with these" in told[0].note
     with pytest.raises(ModelError, match="of other token shards"):
         train(small_shards, tmp_path / "m", SMALL, silent)
+
+
+def test_tokens_of_another_tokenizer_are_refused_even_if_they_are_asked_for(
+    small_shards: Path, tmp_path: Path
+) -> None:
+    train(small_shards, tmp_path / "m", SMALL, silent)
+    (tmp_path / "other").mkdir()
+    other = write(tmp_path / "other", [[[1] * 99]], 50, 0, "other words")
+    with pytest.raises(ModelError, match="of the tokens of another tokenizer"):
+        train(other, tmp_path / "m", SMALL, silent, allow_data_change=True)
 
 
 @pytest.mark.parametrize(

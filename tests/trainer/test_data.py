@@ -222,3 +222,12 @@ def test_documents_without_a_word_are_too_few(write_shards: Callable[..., Path])
     for packing in ("best_fit", "pad"):
         with pytest.raises(ShardError, match="3 documents with 3 tokens are too few"):
             loader_of(write_shards([[], [], []], name=packing), 4, packing=packing)
+
+
+def test_documents_without_a_word_are_nothing_to_learn_from(
+    write_shards: Callable[..., Path],
+) -> None:
+    empty = write_shards([[]] * 20)
+    with pytest.raises(ShardError, match="all of its 20 documents are empty"):
+        loader_of(empty, 4, document_mask=True)
+    assert loader_of(empty, 4).windows == 4  # an end of text after another

@@ -340,6 +340,27 @@ def test_files_that_are_not_a_whole_model_are_refused(tmp_path: Path) -> None:
         read_model(tmp_path)
 
 
+@pytest.mark.parametrize(
+    ("name", "text"),
+    [
+        ("config.json", "[]"),
+        ("config.json", '{"model_type": []}'),
+        ("config.json", '{"model_type": "llama", "rope_parameters": 3}'),
+        ("config.json", "no heads"),
+        ("model.safetensors.index.json", "[]"),
+        ("model.safetensors.index.json", '{"weight_map": {"a": 3}}'),
+    ],
+)
+def test_json_that_is_no_model_is_refused(tmp_path: Path, name: str, text: str) -> None:
+    write_model(tmp_path, model_of(), 60)
+    if text == "no heads":
+        config = json.loads((tmp_path / name).read_text())
+        text = json.dumps(config | {"num_attention_heads": 0})
+    (tmp_path / name).write_text(text)
+    with pytest.raises(ModelError):
+        read_model(tmp_path)
+
+
 def test_a_model_goes_with_its_tokenizer(tmp_path: Path) -> None:
     folder, output = tmp_path / "model", tmp_path / "exported"
     mine = model_of(family="gpt2")

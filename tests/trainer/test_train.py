@@ -13,10 +13,11 @@ import pytest
 from safetensors import safe_open
 from safetensors.numpy import load_file, save_file
 
-from curate.errors import CurateError, ShardError
+from curate.errors import BusyError, CurateError, ShardError
 from tokenizer.dataset import TokenDataset
 from trainer.checkpoint import checkpoints
 from trainer.data import IGNORED, Window, open_loader
+from trainer.device import compiling
 from trainer.feed import Batch, on_device, on_host
 from trainer.model import LanguageModel, torch
 from trainer.optimizer import learning_rate
@@ -259,6 +260,24 @@ def test_a_signal_is_heeded_when_the_step_is_saved_and_nothing_is_lost(
     assert contents(cut) == contents(whole)
 
 
+def test_a_signal_that_is_ignored_stays_so(small_shards: Path, tmp_path: Path) -> None:
+    """As SIGINT is for what a shell starts in the background."""
+
+    def progress(report: TrainProgress) -> None:
+        if report.step == 3:
+            signal.raise_signal(signal.SIGINT)
+        if report.step == 4:
+            assert not checkpoints(tmp_path / "model")
+
+    before = signal.signal(signal.SIGINT, signal.SIG_IGN)
+    try:
+        train(small_shards, tmp_path / "model", SMALL, progress)
+        assert signal.getsignal(signal.SIGINT) == signal.SIG_IGN
+    finally:
+        signal.signal(signal.SIGINT, before)
+    assert (tmp_path / "model" / CHECKPOINT).exists()
+
+
 def test_in_another_thread_signals_are_left_alone(small_shards: Path, tmp_path: Path) -> None:
     thread = threading.Thread(target=train, args=(small_shards, tmp_path / "m", SMALL, silent))
     thread.start()
@@ -305,6 +324,15 @@ def test_too_few_tokens_are_told_before_anything_is_written(
 def test_a_device_that_is_not_there_is_told(small_shards: Path, tmp_path: Path) -> None:
     with pytest.raises(CurateError, match="no CUDA device here; write auto or cpu"):
         train(small_shards, tmp_path / "model", replace(SMALL, device="cuda"), silent)
+
+
+def test_a_compiler_that_fails_is_told() -> None:
+    def broken(graph: object, inputs: object) -> None:
+        raise OSError("no g++")
+
+    doubled = torch.compile(lambda tensor: 2 * tensor, backend=broken)
+    with pytest.raises(CurateError, match=r"train\.compiled: .*no g\+\+.*write never"), compiling():
+        doubled(torch.ones(1))
 
 
 def test_progress_and_metrics_tell_the_same(small_shards: Path, tmp_path: Path) -> None:
@@ -365,6 +393,56 @@ def test_the_loss_is_the_mean_over_all_targets_of_the_batch(
     assert run.gradients(on_cpu(batch)).item() == pytest.approx(
         whole / (batch.targets != IGNORED).sum(), rel=1e-6
     )
+
+
+def test_steps_are_those_of_a_plain_loop(small_shards: Path, tmp_path: Path) -> None:
+    """Rows, mask, mean, clipping, rates and decay, each written down a second time."""
+    settings = replace(SMALL, steps=4, clip=0.05, weight_decay=0.5, learning_rate=0.01)
+    told: list[TrainProgress] = []
+    train(small_shards, tmp_path / "model", settings, told.append)
+    loader = open_loader(small_shards, settings)
+    model = LanguageModel(Shape.of(settings, loader.vocab_size))
+    model.initialize(settings.seed)
+    weights = dict(model.named_parameters())
+    matrices = [name for name in weights if name.endswith("_proj.weight")]
+    groups = [
+        {"params": [weights[name] for name in matrices], "weight_decay": 0.5},
+        {"params": [weights[name] for name in weights if name not in matrices]},
+    ]
+    plain = torch.optim.AdamW(groups, betas=(0.9, 0.95), weight_decay=0.0)
+    # Two steps up, then half a cosine of two steps down to a tenth: it is 1 at its first step.
+    for step, rate in enumerate([0.005, 0.01, 0.01, 0.0055]):
+        tokens, targets, documents = on_cpu(loader.rows(4 * step, 4)).part(0, 4)
+        loss = torch.nn.functional.cross_entropy(
+            model(tokens, documents).flatten(0, 1), targets.flatten(), ignore_index=IGNORED
+        )
+        plain.zero_grad()
+        loss.backward()
+        norm = torch.nn.utils.clip_grad_norm_(model.parameters(), 0.05)
+        for group in plain.param_groups:
+            group["lr"] = rate
+        plain.step()
+        assert told[step].loss == pytest.approx(loss.item(), rel=1e-5)
+        assert told[step].gradient_norm == pytest.approx(norm.item(), rel=1e-4)
+        assert norm > 0.05
+    for name, trained in load_file(tmp_path / "model" / "model.safetensors").items():
+        ours = weights[name].detach().numpy()[: len(trained)]
+        np.testing.assert_allclose(trained, ours, atol=1e-5)
+
+
+def test_a_second_training_into_one_folder_is_refused(small_shards: Path, tmp_path: Path) -> None:
+    refused = []
+
+    def progress(report: TrainProgress) -> None:
+        if report.step == 6:
+            with pytest.raises(BusyError, match="another run is writing here"):
+                train(small_shards, tmp_path / "model", SMALL, silent)
+            refused.append(report.step)
+
+    train(small_shards, tmp_path / "alone", SMALL, silent)
+    train(small_shards, tmp_path / "model", SMALL, progress)
+    assert refused == [6]
+    assert contents(tmp_path / "model") == contents(tmp_path / "alone")
 
 
 def test_another_seed_is_another_model(small_shards: Path, tmp_path: Path) -> None:
