@@ -38,12 +38,12 @@ class Corruption:
 def corrupted(
     dataset: TokenDataset, how: Corruption, most: int, vocabulary: Vocabulary | None, folder: Path
 ) -> TokenDataset:
-    """Write a corpus with a part of its documents spoiled, in another order, of about `most` tokens at most.
+    """Write a corpus with a part of its documents spoiled, of at most about `most` tokens.
 
-    Of a larger corpus documents are chosen at random: the first ones might be of another kind. Rows
-    of docs.parquet are those of the documents that are there; the text of one whose words were
-    shuffled has no hash. The same documents and settings make the same bytes. Without a vocabulary
-    tokens are shuffled instead of words.
+    The documents are in another order. Of a larger corpus they are chosen at random: the first ones
+    might be of another kind. Rows of docs.parquet are those of the documents that are there; the
+    text of one whose words were shuffled has no hash. The same documents and settings make the same
+    bytes. Without a vocabulary tokens are shuffled instead of words.
     """
     random = np.random.default_rng((0, round(1000 * how.duplicated), round(1000 * how.shuffled)))
     # In another order, as another corpus has its documents: words shuffled where they stood would
