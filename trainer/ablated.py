@@ -190,7 +190,8 @@ def _worth_told(trainings: Trainings) -> dict[str, Any]:
 def _warnings(trainings: Trainings) -> list[str]:
     """What makes the answer worth less."""
     arms, held_out, protocol = trainings.arms, trainings.held_out, trainings.protocol
-    found = []
+    same = arms[FIRST].digest == arms[SECOND].digest
+    found = ["A and B are the same tokens, so that this is a test of the protocol alone"] * same
     for name in (FIRST, SECOND):
         epochs = protocol.tokens / arms[name].tokens
         if epochs > MOST_EPOCHS:
