@@ -205,13 +205,14 @@ def _ratios(change: Numbers, sizes: Numbers, random: np.random.Generator) -> Num
     What is drawn from `count` documents varies by (count - 1) / count of what it should, as a
     variance that is divided by `count` does; it is made up for.
     """
-    count, whole = len(change), change.sum() / sizes.sum()
+    count, whole = len(change), float(change.sum() / sizes.sum())
     draws = max(1, _BLOCK // count)
     blocks = []
     for start in range(0, DRAWS, draws):
         rows = random.integers(0, count, (min(draws, DRAWS - start), count))
         blocks.append(change[rows].sum(axis=1) / sizes[rows].sum(axis=1))
-    return whole + (np.concatenate(blocks) - whole) * math.sqrt(count / max(1, count - 1))
+    drawn: Numbers = np.concatenate(blocks)
+    return whole + (drawn - whole) * math.sqrt(count / max(1, count - 1))
 
 
 def _difference(value: float, draws: Numbers, noise: tuple[float, Noise]) -> Difference:
