@@ -1,16 +1,13 @@
 """The page about two runs: nothing foreign acts in it, and large matrices are cut."""
 
-import re
-
 import pytest
 from rich.console import Console
 
 from curate.compare import Comparison, Pair
 from curate.errors import InputError
 from curate.report import comparison, differences
-from curate.report import page as report_page
 from curate.report.facts import Sample
-from tests.report.test_page import Skeleton
+from tests.report.test_page import assert_harmless
 
 
 @pytest.fixture
@@ -26,16 +23,7 @@ def hostile_comparison(payloads) -> Comparison:
 
 
 def test_no_element_can_act_or_fetch(hostile_comparison):
-    text = comparison.page(hostile_comparison)
-    for tag, attributes in Skeleton(text).tags:
-        assert tag not in ("img", "iframe", "a") or attributes.get("href", "#").startswith("#")
-        assert not any(name.startswith("on") for name in attributes)
-        assert not {"src", "style", "action"} & set(attributes)
-    style = re.search(r"<style>(.*?)</style>", text, re.DOTALL)[1]
-    script = re.search(r"<script>(.*?)</script>", text, re.DOTALL)[1]
-    policy = next(a["content"] for _, a in Skeleton(text).tags if "http-equiv" in a)
-    assert policy == report_page.policy(style, script)
-    assert not {chr(code) for code in report_page._UNSEEN} - {"\n"} & set(text)
+    assert_harmless(comparison.page(hostile_comparison))
 
 
 def test_a_terminal_is_not_steered(hostile_comparison):

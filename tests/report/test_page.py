@@ -23,6 +23,19 @@ class Skeleton(HTMLParser):
         self.tags.append((tag, dict(attributes)))
 
 
+def assert_harmless(text):
+    """No element of a page acts or fetches, its policy is of its own script, nothing is unseen."""
+    for tag, attributes in Skeleton(text).tags:
+        assert tag not in ("img", "iframe", "a") or attributes.get("href", "#").startswith("#")
+        assert not any(name.startswith("on") for name in attributes)
+        assert not {"src", "style", "action"} & set(attributes)
+    style = re.search(r"<style>(.*?)</style>", text, re.DOTALL)[1]
+    script = re.search(r"<script>(.*?)</script>", text, re.DOTALL)[1]
+    policy = next(a["content"] for _, a in Skeleton(text).tags if "http-equiv" in a)
+    assert policy == page.policy(style, script)
+    assert not {chr(code) for code in page._UNSEEN} - {"\n"} & set(text)
+
+
 def written(run: Path, **how) -> str:
     return write_report(run, **how).read_text()
 
