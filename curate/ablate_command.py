@@ -55,7 +55,8 @@ def ablate_command(  # noqa: PLR0913  # a command's options are its arguments
     ] = "",
     seeds: Annotated[int, typer.Option(min=1, max=100, help="Trainings of each corpus.")] = 3,
     margin: Annotated[
-        float, typer.Option(min=0, help="Bits per byte; a difference within it is of no interest.")
+        float,
+        typer.Option(min=0, max=8, help="Bits per byte; a difference within it is of no interest."),
     ] = 0.01,
     controls: Annotated[
         bool, typer.Option(help="Also train on A again, with duplicates, and with shuffled words.")
@@ -65,7 +66,7 @@ def ablate_command(  # noqa: PLR0913  # a command's options are its arguments
     ] = "",
     settings: Annotated[
         list[str] | None,
-        typer.Option("--set", help="A setting of `curate filters train`, as batch=32. Repeatable."),
+        typer.Option("--set", help="A setting of `curate train`, as batch=32. Repeatable."),
     ] = None,
     eval_tokens: Annotated[
         str, typer.Option(help="Of each domain, at most, whole documents from the front.")
@@ -137,7 +138,7 @@ def _settings(shards: Path, preset: str, tokens: str, given: list[str]) -> Any:
     for one in given:
         name = one.partition("=")[0]
         if name not in SETTINGS or name in GIVEN:
-            hint = GIVEN.get(name, "a setting of `curate filters train`")
+            hint = GIVEN.get(name, "a setting that `curate filters train` lists")
             raise InputError(f"--set {one}: write {hint}")
     device = next((one.partition("=")[2] for one in given if one.startswith("device=")), "auto")
     on_gpu = extra("trainer.train").pick_device(device).type == "cuda"
@@ -171,6 +172,8 @@ def _corpora(
     found = []
     for name, given in named:
         shards = _shards_at(given)
+        if _holds(output, [Path(given), *([shards] if shards else [])]):
+            raise InputError(f"{output}: is what {name} is read from; choose another --output")
         wanted = words.fingerprint() if tokenizer and words else None
         if shards is None or (wanted and read_manifest(shards)["vocabulary"] != wanted):
             if known is None:
@@ -184,6 +187,11 @@ def _corpora(
     if words and read_manifest(found[0][1])["vocabulary"] != words.fingerprint():
         words = None
     return found, words
+
+
+def _holds(output: Path, inputs: list[Path]) -> bool:
+    """Whether the output would lie among what is read, whose shards must hold nothing else."""
+    return any(output.resolve().is_relative_to(path.resolve()) for path in inputs if path.exists())
 
 
 def _documents(given: str, shards: Path) -> str:

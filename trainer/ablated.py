@@ -42,6 +42,8 @@ def told(trainings: Trainings) -> dict[str, Any]:
     verdict = judged(rates[0][2][MACRO], rates[1][2][MACRO], protocol.margin)
     controls = [_control_told(trainings, name, others) for name in protocol.controls]
     verdict = unless_controls_fail(verdict, controls)
+    worth_told = _worth_told(trainings)
+    verdict = unless_nothing_is_learned(verdict, worth_told)
     known = noise([bits_per_byte(arm, sizes)[MACRO] for arm in (*rates[0][1], *others)])
     return {
         "format": "ablation",
@@ -71,7 +73,7 @@ def told(trainings: Trainings) -> dict[str, Any]:
             }
             for rate, pair, found in rates
         ],
-        "worth": _worth_told(trainings),
+        "worth": worth_told,
         "controls": controls,
         "warnings": _warnings(trainings)
         + [one["missed"] for one in controls if one["missed"] not in verdict.sentence],
@@ -164,6 +166,17 @@ def unless_controls_fail(verdict: Verdict, controls: Sequence[dict[str, Any]]) -
     return verdict
 
 
+def unless_nothing_is_learned(verdict: Verdict, worth_told: dict[str, Any]) -> Verdict:
+    """The verdict, unless it is a tie where even more tokens of the same make no difference."""
+    if verdict.answer != "tie" or worth_told["tokens"] is not None:
+        return verdict
+    return Verdict(
+        "undecided",
+        "not decided: there is no difference, but more tokens of A make none here either; take "
+        "more with --tokens",
+    )
+
+
 def _worth_told(trainings: Trainings) -> dict[str, Any]:
     """The ladder of A, and where on it B stands."""
     tokens = trainings.protocol.tokens
@@ -190,7 +203,8 @@ def _worth_told(trainings: Trainings) -> dict[str, Any]:
 def _warnings(trainings: Trainings) -> list[str]:
     """What makes the answer worth less."""
     arms, held_out, protocol = trainings.arms, trainings.held_out, trainings.protocol
-    found = []
+    same = arms[FIRST].digest == arms[SECOND].digest
+    found = ["A and B are the same tokens, so that this is a test of the protocol alone"] * same
     for name in (FIRST, SECOND):
         epochs = protocol.tokens / arms[name].tokens
         if epochs > MOST_EPOCHS:

@@ -156,6 +156,8 @@ def _check(arms: Mapping[str, TokenDataset], held_out: Mapping[str, TokenDataset
             )
         if not dataset.documents:
             raise ShardError(f"{dataset.folder}: no documents")
+        if not dataset.manifest["bytes"]:
+            raise ShardError(f"{dataset.folder}: no document has text")
 
 
 def _control(
@@ -271,8 +273,8 @@ class Trainings:
 
 
 def _of(table: pa.Table, domain: str) -> pa.Table:
-    """The rows of a domain."""
-    return table.filter(pc.equal(table["domain"], domain))
+    """The rows of a domain that have text: without a byte there is nothing per byte."""
+    return table.filter(pc.and_(pc.equal(table["domain"], domain), pc.greater(table["n_bytes"], 0)))
 
 
 def _own_loss(metrics: Path) -> float:

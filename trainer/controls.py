@@ -40,13 +40,16 @@ def corrupted(
 ) -> TokenDataset:
     """Write a corpus with a part of its documents spoiled, of at most about `most` tokens.
 
-    Of a larger corpus documents are chosen at random: the first ones might be of another kind. Rows
-    of docs.parquet are those of the documents that are there; the text of one whose words were
-    shuffled has no hash. The same documents and settings make the same bytes. Without a vocabulary
-    tokens are shuffled instead of words.
+    The documents are in another order. Of a larger corpus they are chosen at random: the first ones
+    might be of another kind. Rows of docs.parquet are those of the documents that are there; the
+    text of one whose words were shuffled has no hash. The same documents and settings make the same
+    bytes. Without a vocabulary tokens are shuffled instead of words.
     """
     random = np.random.default_rng((0, round(1000 * how.duplicated), round(1000 * how.shuffled)))
-    numbers = _duplicated(_chosen(dataset, most, random), how.duplicated, random)
+    # In another order, as another corpus has its documents: words shuffled where they stood would
+    # leave the same windows in the same steps, and be less noisy than what is to be judged.
+    numbers = random.permutation(_chosen(dataset, most, random))
+    numbers = _duplicated(numbers, how.duplicated, random)
     spoiled = np.zeros(len(numbers), np.bool_)
     count = round(how.shuffled * len(numbers))
     spoiled[random.choice(len(numbers), count, replace=False)] = True

@@ -123,8 +123,10 @@ class Tuning:
             self._base.check(example.tokens.tolist())
         self._trained, self._tested = parted(examples, settings.held_out, settings.seed)
         if not self._trained:
-            lacks = "; ".join(self.fates.told()) or "the file is empty"
-            raise InputError(f"{self.data}: no record to train on: {lacks}")
+            lacks = self.fates.told() or ["the file is empty"]
+            if self._tested:
+                lacks = [f"held_out: {settings.held_out}; of {len(examples):,} none is left"]
+            raise InputError(f"{self.data}: no record to train on: {'; '.join(lacks)}")
         self.loop = settings.training(shape, len(self._trained))
 
     @property

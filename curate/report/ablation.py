@@ -60,7 +60,7 @@ def forest(rows: list[tuple[str, list[dict[str, Any]]]], margin: float) -> dict[
     ]
     if not rows:
         return {}
-    furthest = 1.08 * max(margin, *map(abs, known))
+    furthest = 1.08 * max([margin, *map(abs, known)]) or 0.01
     scale = Axis(-furthest, furthest, False)
 
     def x(value: float) -> float:

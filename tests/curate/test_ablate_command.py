@@ -8,7 +8,7 @@ import pytest
 from typer.testing import CliRunner, Result
 
 from curate.cli import app
-from curate.errors import CurateError, InputError, RecipeError
+from curate.errors import CurateError, InputError, RecipeError, ShardError
 from tests.trainer.conftest import write
 from tokenizer.reference import BYTES
 from tokenizer.vocabulary import Vocabulary
@@ -86,7 +86,7 @@ def test_documents_are_encoded_with_the_tokenizer_that_is_named(
 @pytest.mark.parametrize(
     ("change", "error", "message"),
     [
-        (["--set", "stepz=3"], InputError, "a setting of `curate filters train`"),
+        (["--set", "stepz=3"], InputError, "a setting that `curate filters train` lists"),
         (["--set", "steps=3"], InputError, "--set steps=3: write --tokens"),
         (["--set", "heads=3"], CurateError, "3 heads need an even share"),
         (["--tokens", "many"], RecipeError, "--tokens many"),
@@ -102,6 +102,43 @@ def test_wrong_words_are_told(
     done = curate(first, second, "--eval", held, "--output", tmp_path / "out", *QUICK, *change)
     assert isinstance(done.exception, error)
     assert message in str(done.exception)
+
+
+@pytest.mark.parametrize("place", ["second", "held", "first", "first/tokens", "second/new"])
+def test_what_is_read_is_not_written_into(arms: list[Path], tmp_path: Path, place: str) -> None:
+    """A lock beside shards would make them shards that are refused."""
+    first, second, held = arms
+    before = sorted(tmp_path.rglob("*"))
+    done = curate(first, second, "--eval", held, "--output", tmp_path / place, *QUICK)
+    assert isinstance(done.exception, InputError)
+    assert "choose another --output" in str(done.exception)
+    assert sorted(tmp_path.rglob("*")) == before
+
+
+def test_documents_without_text_are_not_judged(
+    arms: list[Path], words: Path, tmp_path: Path
+) -> None:
+    held = jsonl(tmp_path / "held.jsonl", ["", "a text", "", "another"])
+    blank = jsonl(tmp_path / "blank.jsonl", ["", ""])
+    files = [jsonl(tmp_path / f"{name}.jsonl", ["some text", "and more"]) for name in "ab"]
+    how = ("--tokenizer", words, "--output", tmp_path / "out", *QUICK, "--seeds", "2", "--json")
+    done = curate(*files, "--eval", held, *how)
+    assert done.exit_code == 0, done.output
+    said = json.loads(done.stdout)
+    assert (said["held_out"][0]["documents"], said["held_out"][0]["bytes"]) == (2, 13)
+    refused = curate(*files, "--eval", blank, *how)
+    assert isinstance(refused.exception, ShardError)
+    assert "no document has text" in str(refused.exception)
+
+
+def test_a_against_the_same_shards_is_told_and_drawn(arms: list[Path], tmp_path: Path) -> None:
+    first, _, held = arms
+    how = ("--output", tmp_path / "out", *QUICK, "--seeds", "2", "--margin", "0", "--json")
+    done = curate(first, first, "--eval", held, *how)
+    assert done.exit_code == 0, done.output
+    said = json.loads(done.stdout)
+    assert any("A and B are the same tokens" in one for one in said["warnings"])
+    assert said["answer"] in ("tie", "undecided")
 
 
 def test_a_domain_is_named_once(arms: list[Path], tmp_path: Path) -> None:

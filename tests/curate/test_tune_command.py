@@ -279,6 +279,9 @@ def test_wrong_folders_and_files_are_told(model: Path, data: Path, tmp_path: Pat
     assert "No such file" in told(model, tmp_path / "no", "--output", tmp_path / "o")
     (tmp_path / "empty").write_text("")
     assert "the file is empty" in told(model, tmp_path / "empty", "--output", tmp_path / "o")
+    assert "held_out: 0.99; of 8 none is left" in told(
+        model, data, "--output", tmp_path / "o", "held_out=.99"
+    )
     (tmp_path / "bad").write_text("a\nb\n")
     assert "no record to train on: dropped, not JSON: 2 (lines 1, 2)" in told(
         model, tmp_path / "bad", "--output", tmp_path / "o"

@@ -15,7 +15,7 @@ from trainer.settings import TrainSettings
 def differing(domain, value, half, **more):
     low, high, ratio = value - half, value + half, 4 * value / half
     numbers = {"value": value, "low": low, "high": high, "ratio": ratio}
-    certain = {"sigma": half / 4, "confidence": 1.0, "claimed": abs(value) > half}
+    certain = {"least": 4.14, "sigma": half / 4, "confidence": 1.0, "claimed": abs(value) > half}
     return {"domain": domain, **numbers, **certain, **more}
 
 

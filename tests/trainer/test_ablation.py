@@ -16,7 +16,7 @@ from curate.errors import InputError, ShardError
 from curate.progress import Watcher
 from curate.store import sealed
 from tokenizer.shards import manifest, write_part
-from trainer.ablated import told, unless_controls_fail
+from trainer.ablated import told, unless_controls_fail, unless_nothing_is_learned
 from trainer.ablation import AGAIN, CORRUPTIONS, Corpora, Protocol, Run, ablate, planned
 from trainer.settings import TrainSettings
 from trainer.statistics import Verdict
@@ -218,6 +218,18 @@ def test_a_control_that_comes_out_the_wrong_way_leaves_nothing_decided(
     verdict = unless_controls_fail(Verdict("better", "B is better"), [control])
     assert verdict.answer == answer
     assert verdict.sentence == ("B is better" if answer == "better" else "not decided: it is odd")
+
+
+@pytest.mark.parametrize(
+    ("answer", "tokens", "after"),
+    [("tie", 100.0, "tie"), ("tie", None, "undecided"), ("better", None, "better")],
+)
+def test_where_nothing_is_learned_there_is_no_tie(
+    answer: str, tokens: float | None, after: str
+) -> None:
+    verdict = unless_nothing_is_learned(Verdict(answer, "as it was"), {"tokens": tokens})
+    assert verdict.answer == after
+    assert ("more tokens of A make none" in verdict.sentence) == (after == "undecided")
 
 
 def test_corpora_of_two_tokenizers_are_refused(corpora: Corpora, tmp_path: Path) -> None:

@@ -63,11 +63,10 @@ def test_duplicates_take_the_place_of_a_fifth_of_the_documents(
 ) -> None:
     made = corrupted(corpus, Corruption(duplicated=0.2), EVERYTHING, None, tmp_path / "made")
     before, after = texts(corpus), texts(made)
-    changed = [i for i, pair in enumerate(zip(before, after, strict=True)) if pair[0] != pair[1]]
-    assert len(changed) == 100
+    assert len(set(before) - set(after)) == 100
     counts = Counter(after)
     assert sorted(count for count in counts.values() if count > 1) == [11] * FEWEST
-    assert {after[i] for i in changed} == {text for text, count in counts.items() if count > 1}
+    assert set(after) < set(before)
     given = [i % 300 for i in range(500)]  # the number within its part, as the fixture has it
     rows = pq.read_table(made.folder / "part-00000.docs.parquet")
     ids = [int.from_bytes(one, "big") for one in rows["doc_id"].to_pylist()]
@@ -77,13 +76,13 @@ def test_duplicates_take_the_place_of_a_fifth_of_the_documents(
 def test_words_are_shuffled_and_kept_whole(corpus: TokenDataset, tmp_path: Path) -> None:
     made = corrupted(corpus, Corruption(shuffled=0.1), EVERYTHING, WORDS, tmp_path / "made")
     before, after = texts(corpus), texts(made)
-    changed = [i for i, pair in enumerate(zip(before, after, strict=True)) if pair[0] != pair[1]]
+    whole = {tuple(sorted(text)): text for text in before}
+    changed = set(after) - set(before)
     assert 40 <= len(changed) <= 50  # a document of one or two words may come out as it was
-    for i in changed:
-        assert sorted(after[i]) == sorted(before[i])
-        there = Counter(words(before[i]))
+    for text in changed:
+        there = Counter(words(whole[tuple(sorted(text))]))
         # The first word may begin with neither space nor line: it is behind another one then.
-        assert sum((Counter(words(after[i])) - there).values()) <= 1
+        assert sum((Counter(words(text)) - there).values()) <= 1
     rows = pq.read_table(made.folder / "part-00000.docs.parquet")
     assert rows["content_hash"].null_count == 50
     assert made.manifest["bytes"] == corpus.manifest["bytes"]
@@ -91,16 +90,25 @@ def test_words_are_shuffled_and_kept_whole(corpus: TokenDataset, tmp_path: Path)
 
 def test_without_a_tokenizer_tokens_are_shuffled(corpus: TokenDataset, tmp_path: Path) -> None:
     made = corrupted(corpus, Corruption(shuffled=1.0), EVERYTHING, None, tmp_path / "made")
-    for before, after in zip(texts(corpus), texts(made), strict=True):
-        assert sorted(before) == sorted(after)
-    assert sum(map(len, map(set, zip(texts(corpus), texts(made), strict=True)))) > 990
+    before, after = texts(corpus), texts(made)
+    assert sorted(map(sorted, before)) == sorted(map(sorted, after))
+    assert len(set(before) & set(after)) < 10
 
 
-def test_nothing_spoiled_is_the_corpus(corpus: TokenDataset, tmp_path: Path) -> None:
+def test_nothing_spoiled_is_the_corpus_in_another_order(
+    corpus: TokenDataset, tmp_path: Path
+) -> None:
     made = corrupted(corpus, Corruption(), EVERYTHING, None, tmp_path / "made")
-    assert texts(made) == texts(corpus)
-    first = pq.read_table(corpus.folder / "part-00000.docs.parquet")
-    assert pq.read_table(made.folder / "part-00000.docs.parquet").slice(0, 300).equals(first)
+    before, after = texts(corpus), texts(made)
+    assert sorted(after) == sorted(before)
+    assert sum(one == other for one, other in zip(before, after, strict=True)) < 10
+    rows = [
+        row
+        for part in corpus.manifest["parts"]
+        for row in pq.read_table(corpus.folder / f"{part['name']}.docs.parquet").to_pylist()
+    ]
+    made_rows = pq.read_table(made.folder / "part-00000.docs.parquet").to_pylist()
+    assert made_rows == [rows[before.index(text)] for text in after]
 
 
 def test_of_a_large_corpus_documents_from_all_over_are_taken(
@@ -110,5 +118,4 @@ def test_of_a_large_corpus_documents_from_all_over_are_taken(
     assert made.documents == 100
     assert made.tokens == pytest.approx(corpus.tokens / 5, rel=0.15)
     places = [texts(corpus).index(text) for text in texts(made)]
-    assert places == sorted(places)
     assert 40 <= sum(place < 250 for place in places) <= 60

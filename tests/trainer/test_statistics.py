@@ -8,7 +8,6 @@ import pytest
 
 from curate.column import Numbers
 from trainer.statistics import (
-    LEAST_RATIO,
     MACRO,
     Difference,
     Losses,
@@ -22,8 +21,8 @@ from trainer.statistics import (
     worth,
 )
 
-CLEAR = Difference(value=-0.05, low=-0.06, high=-0.04, ratio=-9.0, sigma=0.007, confidence=1.0)
-TIED = Difference(value=0.001, low=-0.004, high=0.006, ratio=0.4, sigma=0.003, confidence=0.6)
+CLEAR = Difference(-0.05, low=-0.06, high=-0.04, ratio=-9.0, least=4.1, sigma=0.007, confidence=1.0)
+TIED = Difference(0.001, low=-0.004, high=0.006, ratio=0.4, least=4.1, sigma=0.003, confidence=0.6)
 
 
 def simulated(
@@ -68,7 +67,8 @@ def test_the_ratio_is_the_difference_by_what_seeds_alone_would_make_of_it() -> N
     assert found.value == pytest.approx(0.3)
     assert found.sigma == pytest.approx(0.1)
     assert found.ratio == pytest.approx(0.3 / (0.1 * math.sqrt(1 / 3 + 1 / 2)))
-    assert found.claimed == (found.ratio >= LEAST_RATIO and found.low > 0)
+    assert found.least == pytest.approx(10.2145, abs=1e-3)  # 3 degrees of freedom, in tables
+    assert not found.claimed
 
 
 @pytest.mark.parametrize("seeds", [2, 3])
@@ -83,6 +83,49 @@ def test_intervals_hold_the_truth_95_times_of_100(seeds: int) -> None:
         claims += nothing.claimed
     assert held >= 107  # of 114 that are expected, less three deviations
     assert claims <= 13  # of 6
+
+
+@pytest.mark.parametrize(
+    ("freedom", "least"), [(1, 318.309), (2, 22.327), (4, 7.173), (10, 4.144), (10**9, 3.090)]
+)
+def test_a_claim_needs_as_many_deviations_as_students_t_says(freedom: int, least: float) -> None:
+    """Of the printed tables for .001 on either side."""
+    assert Noise(1.0, freedom).least == pytest.approx(least, abs=1e-3)
+    assert math.isnan(Noise(math.nan, 0).least)
+
+
+def of_seeds(random: np.random.Generator, effect: float, arms: int = 1) -> list[Losses]:
+    """Arms of three seeds whose deviation is 1; documents add nothing."""
+    drawn = random.normal(effect, 1, (arms, 3, 1)) + np.zeros(8)
+    return [{"x": 100 + each} for each in drawn]
+
+
+@pytest.mark.parametrize("others", [0, 3])
+def test_a_against_a_is_claimed_in_at_most_one_ablation_of_a_hundred(others: int) -> None:
+    """3.1 deviations, whatever the degrees of freedom, made 36 and 11 false claims of 1,000."""
+    random, sizes = np.random.default_rng(others), {"x": np.ones(8)}
+    claims = 0
+    for _ in range(1000):
+        first, second, *more = of_seeds(random, 0, 2 + others)
+        claims += differences(first, second, sizes, more)[MACRO].claimed
+    assert claims <= 8  # of 2 that are expected, and four deviations
+
+
+def test_a_difference_of_five_deviations_is_found_with_three_seeds_and_controls() -> None:
+    random, sizes, found = np.random.default_rng(0), {"x": np.ones(8)}, 0
+    for _ in range(200):
+        [first], [second] = of_seeds(random, 0), of_seeds(random, 5)
+        found += differences(first, second, sizes, of_seeds(random, 0, 3))[MACRO].claimed
+    assert found >= 170  # of 187 that are expected
+
+
+def test_of_few_documents_the_interval_is_not_too_narrow() -> None:
+    """By law: the variance of what is drawn is that of a mean, squares / (n (n - 1))."""
+    sizes, bits = {"x": np.ones(5)}, np.array([[1.0, 2.0, 4.0, 8.0, 16.0]])
+    first = {"x": np.repeat(np.zeros((1, 5)), 3, axis=0)}
+    found = differences(first, {"x": np.repeat(bits, 3, axis=0)}, sizes)[MACRO]
+    spread = math.sqrt(bits.var(ddof=1) / 5)
+    assert found.high - found.low == pytest.approx(2 * 1.96 * spread, rel=0.1)
 
 
 def test_documents_that_are_hard_for_both_do_not_widen_the_interval() -> None:
@@ -132,6 +175,13 @@ def test_a_clear_difference_has_a_sign_and_its_size(sign: int) -> None:
         f"B is {verdict.answer} by 0.0500 bits per byte (95 % interval 0.0400 to 0.0600, "
         "9.0 deviations between seeds)"
     )
+
+
+def test_a_claim_within_the_margin_says_so() -> None:
+    found = replace(TIED, value=-0.002, low=-0.003, high=-0.001, ratio=-8.0)
+    verdict = judged(found, found, 0.01)
+    assert verdict.answer == "better"
+    assert verdict.sentence.endswith("between seeds), within the margin of 0.01")
 
 
 def test_a_tie_says_beyond_what_there_is_none() -> None:
