@@ -13,7 +13,6 @@ from rich.text import Text
 from curate.errors import InputError, RecipeError
 from curate.progress import Watcher, console, line, printable, show
 from curate.report.ablation import difference, page
-from curate.sizes import parse
 from curate.store import write_atomic
 from curate.train_config import SETTINGS, TOKENIZER, TOKENS, set_name, shards_of, training_of
 from curate.training import extra
@@ -35,6 +34,7 @@ ON_CPU = (
     "1M",
 )
 WARMUP_SHARE = 0.05  # of the steps
+UNITS = {"K": 10**3, "M": 10**6, "B": 10**9}  # of tokens
 GIVEN = {"steps": "--tokens"}  # settings that have an option of their own
 
 
@@ -91,7 +91,7 @@ def ablate_command(  # noqa: PLR0913  # a command's options are its arguments
             settings=given,
             seeds=seeds,
             margin=margin,
-            held_out_tokens=parse(eval_tokens, "--eval-tokens"),
+            held_out_tokens=_tokens(eval_tokens, "--eval-tokens"),
             corruptions=ablation.CORRUPTIONS if controls else None,
         )
         one, other = (path for _, path in corpora[:2])
@@ -131,6 +131,15 @@ def told(said: dict[str, Any]) -> list[Table | Text]:
     return [*found, line(printable(answer))]
 
 
+def _tokens(given: str, option: str) -> int:
+    """Tokens as people write them: 2M is two million, not the 2^21 that it is of bytes."""
+    unit = UNITS.get(given[-1:].upper(), 0)
+    number = given[:-1] if unit else given
+    if not (number.isascii() and number.isdigit() and int(number)):
+        raise InputError(f"{option} {given}: write a number of tokens, such as 500K, 2M or 1B")
+    return int(number) * (unit or 1)
+
+
 def _numbers(one: dict[str, Any]) -> tuple[str, str, str]:
     interval = f"{difference(one['low'])} to {difference(one['high'])}"
     ratio = "–" if one["ratio"] is None else f"{abs(one['ratio']):.1f}"
@@ -147,7 +156,7 @@ def _settings(shards: Path, preset: str, tokens: str, given: list[str]) -> Any:
     device = next((one.partition("=")[2] for one in given if one.startswith("device=")), "auto")
     on_gpu = extra("trainer.train").pick_device(device).type == "cuda"
     defaults, default_tokens = ON_GPU if on_gpu else ON_CPU
-    budget = parse(tokens or default_tokens, "--tokens")
+    budget = _tokens(tokens or default_tokens, "--tokens")
     words = [f"{name}={value}" for name, value in defaults.items()]
     words += [f"preset={preset}"] if preset else []
     try:

@@ -1,6 +1,7 @@
 """`curate train` and `curate evaluate`: a model from token shards, and how it does on others."""
 
 import json
+import re
 from collections import Counter
 from pathlib import Path
 from typing import Annotated, Any
@@ -11,7 +12,7 @@ import typer
 from rich.markup import escape
 from rich.table import Table
 
-from curate.errors import InputError, RecipeError
+from curate.errors import InputError, RecipeError, ShardError
 from curate.progress import printable, show
 from curate.store import write_atomic
 from curate.train_config import set_name, shards_of, training_of
@@ -60,7 +61,10 @@ def train_command(
         raise InputError(
             f"{asked.output}: has a checkpoint, and --resume is never; choose another output"
         )
-    extra("trainer.session").run(asked, allow_data_change=allow_data_change)
+    try:
+        extra("trainer.session").run(asked, allow_data_change=allow_data_change)
+    except (RecipeError, ShardError) as error:  # which name settings as a recipe has them
+        raise type(error)(re.sub(r"\btrain\.(context|steps)\b", r"\1", str(error))) from error
 
 
 def evaluate_command(  # noqa: PLR0913  # a command's options are its arguments

@@ -96,7 +96,12 @@ def _totals(shards: dict[str, Any]) -> str:
 
 
 @app.command(name="verify", epilog="Example:  curate shards verify out/tokens --tokenizer tok")
-def verify_command(folder: Folder, tokenizer: Tokenizer = None) -> None:
+def verify_command(
+    folder: Folder,
+    tokenizer: Annotated[
+        Path | None, typer.Option(help="A tokenizer. Default: none, and no text is decoded.")
+    ] = None,
+) -> None:
     """Check every file, byte and document of shards; every problem is listed, and the exit is 2.
 
     With --tokenizer every document is decoded, too: its text must have the hash that is stored.
@@ -195,7 +200,7 @@ def trace(
         "token": found.token,
         "document": found.document,
         "position": found.position,
-        "id": found.id,
+        "token_id": found.id,
         **{name: _plain(value) for name, value in found.row.items()},
     }
     if found.context:

@@ -7,8 +7,9 @@ import numpy as np
 import pytest
 from typer.testing import CliRunner, Result
 
+from curate.ablate_command import _tokens
 from curate.cli import app
-from curate.errors import CurateError, InputError, RecipeError, ShardError
+from curate.errors import CurateError, InputError, ShardError
 from tests.trainer.conftest import write
 from tokenizer.reference import BYTES
 from tokenizer.vocabulary import Vocabulary
@@ -89,7 +90,7 @@ def test_documents_are_encoded_with_the_tokenizer_that_is_named(
         (["--set", "stepz=3"], InputError, "a setting that `curate filters train` lists"),
         (["--set", "steps=3"], InputError, "--set steps=3: write --tokens"),
         (["--set", "heads=3"], CurateError, "3 heads need an even share"),
-        (["--tokens", "many"], RecipeError, "--tokens many"),
+        (["--tokens", "many"], InputError, "--tokens many"),
         (["--preset", "proxy-30"], CurateError, "proxy-30m"),
         (["--eval", "news=nowhere"], InputError, "nowhere"),
         (["--eval", "=x"], InputError, "write it as NAME=PATH"),
@@ -161,3 +162,16 @@ def test_tokens_of_another_tokenizer_without_text_are_refused(
     done = curate(arms[1], arms[1], "--eval", arms[2], *how)
     assert isinstance(done.exception, InputError)
     assert "their text is not there" in str(done.exception)
+
+
+@pytest.mark.parametrize(
+    ("given", "tokens"), [("64", 64), ("500K", 500_000), ("2m", 2_000_000), ("1B", 1_000_000_000)]
+)
+def test_units_of_tokens_are_powers_of_ten(given, tokens):
+    assert _tokens(given, "--tokens") == tokens
+
+
+@pytest.mark.parametrize("given", ["0", "", "M", "1.5M", "-3", "two"])
+def test_tokens_that_are_no_number_are_refused(given):
+    with pytest.raises(InputError, match="such as 500K, 2M or 1B"):
+        _tokens(given, "--tokens")

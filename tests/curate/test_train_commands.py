@@ -347,3 +347,10 @@ def test_the_settings_of_the_page_can_be_read(
     asked = training_of(["train.yaml"])
     assert asked.data == {"web": Source("crawl/tokens", 0.7), "wiki": Source("wiki", 0.3, 4.0)}
     assert asked.settings.micro_batch == 32 and asked.settings.learning_rate == 6e-4
+
+
+def test_a_setting_is_named_as_it_was_written_and_not_as_in_a_recipe(shards, tmp_path):
+    words = [f"data={shards('few')}", f"output={tmp_path / 'out'}", *SMALL, "context=100000"]
+    error = curate("train", *words).exception
+    assert isinstance(error, CurateError)
+    assert "or lower context" in str(error)

@@ -278,7 +278,7 @@ def test_every_token_is_traced_to_its_document(folder):
             assert code == 0
             assert found["doc_id"] == row["doc_id"].hex()
             assert found["url"] == row["url"]
-            assert (found["position"], found["id"]) == (position, stream[at + position])
+            assert (found["position"], found["token_id"]) == (position, stream[at + position])
         at += row["n_tokens"]
 
 
