@@ -16,7 +16,7 @@ from curate.errors import InputError, RecipeError, ShardError
 from curate.progress import printable, show
 from curate.store import write_atomic
 from curate.train_config import set_name, shards_of, training_of
-from curate.training import extra
+from curate.training import extra, refuse_run
 from tokenizer import vocabulary
 from tokenizer.dataset import TokenDataset
 from trainer.settings import CHOICES, listed
@@ -89,6 +89,7 @@ def evaluate_command(  # noqa: PLR0913  # a command's options are its arguments
     """
     if device not in CHOICES["device"]:
         raise InputError(f"--device {device}: write {listed(CHOICES['device'])}")
+    refuse_run(model)
     sets = _named(data)
     loaded, _ = extra("trainer.hugging_face").read_model(model)
     loaded = loaded.to(extra("trainer.train").pick_device(device))

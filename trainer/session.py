@@ -105,6 +105,11 @@ class Session:
             f"{settings.preset} ({settings.family}): {short(weights)} weights in products; "
             f"{settings.steps:,} steps of {settings.batch} x {settings.context:,} tokens"
         )
+        if settings.warmup >= settings.steps:
+            watcher.note(
+                f"  {settings.steps:,} steps end within the warm-up of {settings.warmup:,}: the "
+                "learning rate is never reached; lower warmup"
+            )
         for one in loader.planned:
             watcher.note(
                 f"  {printable(one.name)}: {one.planned_tokens:,} tokens planned, "
@@ -166,7 +171,8 @@ class Session:
         speed, peaks = self._meter.speed, self._meter.peaks
         mfu = self._meter.utilisation(speed)
         told = dataclasses.asdict(summary) | {"median_speed": speed, "mfu": mfu, "peaks": peaks}
-        write_atomic(output / SUMMARY, pretty(told))
+        if self._done or not (output / SUMMARY).exists():  # else this process has no figures
+            write_atomic(output / SUMMARY, pretty(told))
         rows = [
             f"\nTrained {summary.steps:,} steps, {summary.tokens:,} tokens on {summary.device}: "
             f"loss {summary.first_loss:.3f} -> {summary.last_loss:.3f}",

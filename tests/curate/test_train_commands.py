@@ -225,6 +225,11 @@ def test_a_model_is_trained_evaluated_and_found_by_its_tokenizer(
     assert written["targets"].to_pylist() == [len(text) for text in TEXTS * 5]
     shown = curate("evaluate", model, "--data", run_folder)
     assert "language fr" in shown.stdout and "run " in shown.stdout
+    (tmp_path / "whole").mkdir()
+    model.rename(tmp_path / "whole" / "model")
+    whole = curate("evaluate", tmp_path / "whole", "--data", run_folder)
+    assert "is a run, not a model; did you mean" in str(whole.exception)
+    model = tmp_path / "whole" / "model"
     other = curate("evaluate", model, "--data", shards("other"))
     assert "not of the tokenizer of" in str(other.exception)
 
@@ -238,10 +243,12 @@ def test_the_same_command_again_changes_no_weight_and_other_settings_are_refused
     assert first.exit_code == 0, first.output
     assert "no tokenizer lies beside the tokens" in first.stderr
     assert "Next:  curate evaluate" in first.stdout
-    weights = (model / "model.safetensors").read_bytes()
+    assert "3 steps end within the warm-up of 30" in first.stderr
+    kept = [model / name for name in ("model.safetensors", "summary.json")]
+    before = [path.read_bytes() for path in kept]
     again = curate(*words, "steps=3", f"evaluate.held={tmp_path / 'web'}")
     assert "all steps were made before" in again.stdout and "held: " in again.stdout
-    assert (model / "model.safetensors").read_bytes() == weights
+    assert [path.read_bytes() for path in kept] == before
     assert "training from" not in again.stderr
     other = curate(*words, "steps=3", "learning_rate=1")
     assert isinstance(other.exception, CurateError) and "learning_rate" in str(other.exception)
