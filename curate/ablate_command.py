@@ -154,7 +154,7 @@ def _settings(shards: Path, preset: str, tokens: str, given: list[str]) -> Any:
             hint = GIVEN.get(name, "a setting that `curate filters train` lists")
             raise InputError(f"--set {one}: write {hint}")
     device = next((one.partition("=")[2] for one in given if one.startswith("device=")), "auto")
-    on_gpu = extra("trainer.train").pick_device(device).type == "cuda"
+    on_gpu = extra("trainer.device").pick_device(device).type == "cuda"
     defaults, default_tokens = ON_GPU if on_gpu else ON_CPU
     budget = _tokens(tokens or default_tokens, "--tokens")
     words = [f"{name}={value}" for name, value in defaults.items()]

@@ -22,10 +22,11 @@ from trainer.board import FOLDER, Board
 from trainer.data import open_loader
 from trainer.evaluate import document_losses, record
 from trainer.hugging_face import read_model
+from trainer.log import TrainProgress
 from trainer.model import LanguageModel
 from trainer.plot import loss_plot
 from trainer.shape import Shape
-from trainer.train import METRICS, PLANS, TrainProgress, TrainSummary, train
+from trainer.train import METRICS, PLANS, TrainSummary, train
 from trainer.watch import Meter, multiplied
 
 SETTINGS, PLOT, SUMMARY = "train.yaml", "loss.svg", "summary.json"

@@ -11,15 +11,11 @@ from typing import Protocol
 from curate.store import disk_errors, owned
 from trainer.checkpoint import Progress, State, identity, resume, write_checkpoint
 from trainer.data import Window, open_loader
-from trainer.device import compiling, gpus, peak_memory, sums_in_order
-from trainer.device import pick_device as pick_device  # others import it from here
+from trainer.device import compiling, gpus, peak_memory, pick_device, sums_in_order
 from trainer.distributed import Ranks, adding, gathered, is_shared_out, join, spread, whole
 from trainer.feed import Batch, Late, batches
-from trainer.hugging_face import CONFIG as CONFIG  # others import both from here
-from trainer.hugging_face import MODEL as MODEL
 from trainer.hugging_face import write_model
-from trainer.log import Begun, Log, cut
-from trainer.log import TrainProgress as TrainProgress  # likewise
+from trainer.log import Begun, Log, TrainProgress, cut
 from trainer.model import LanguageModel, Tensor, torch
 from trainer.optimizer import learning_rate, optimizers_of
 from trainer.settings import Source, TrainSettings
