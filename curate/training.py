@@ -49,6 +49,8 @@ def _train(output: Path, settings: TrainSettings, events: Events) -> Any:
 
     def progress(state: Any) -> None:
         nonlocal done
+        for remark in state.remarks:
+            events.note(remark)
         events.say(meter.line(state))
         events.advance({"steps": state.step - done})
         done = state.step

@@ -130,9 +130,8 @@ class Session:
             # Steps that were made before would look as if they had taken no time.
             self._done, phase = state.step - 1, f"training from step {state.step:,}"
             self._watcher.begin(phase, state.steps - self._done, "steps")
-        for said in (state.note, state.skipped and f"no weight changed: {state.skipped}"):
-            if said:
-                self._watcher.note(f"step {state.step}: {said}")
+        for remark in state.remarks:
+            self._watcher.note(remark)
         if self._board:
             self._board.step(state)
         self._watcher.say(self._meter.line(state))
