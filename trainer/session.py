@@ -20,8 +20,8 @@ from tokenizer import vocabulary
 from tokenizer.dataset import TokenDataset
 from trainer.board import FOLDER, Board
 from trainer.data import open_loader
-from trainer.evaluate import document_losses, record
-from trainer.hugging_face import read_model
+from trainer.evaluate import EVALUATIONS, document_losses, record
+from trainer.hugging_face import MODEL, read_model
 from trainer.log import TrainProgress
 from trainer.model import LanguageModel
 from trainer.plot import loss_plot
@@ -31,11 +31,11 @@ from trainer.watch import Meter, multiplied
 
 SETTINGS, PLOT, SUMMARY = "train.yaml", "loss.svg", "summary.json"
 FILES = {
-    "model.safetensors": "the weights; the folder opens in transformers",
+    MODEL: "the weights; the folder opens in transformers",
     SETTINGS: "all settings, for curate train",
     METRICS: "loss, rate and speed of every step",
     PLOT: "the loss, drawn",
-    "evaluations.jsonl": "bits per byte of held-out sets, by source and language",
+    EVALUATIONS: "bits per byte of held-out sets, by source and language",
     SUMMARY: "what is said here, as JSON",
     FOLDER: "the same, for TensorBoard",
 }

@@ -51,6 +51,7 @@ class Samples(Protocol):
     """What a training reads: any step's rows, asked for by number; see trainer/data.py."""
 
     digest: str  # of all that decides them
+    vocabulary: str  # fingerprint of the tokenizer; empty where the digest knows it
 
     def rows(self, first: int, count: int) -> Window:
         """The samples first, first + 1, ... of the whole training."""
@@ -157,9 +158,7 @@ class Run:
         self._optimizers = optimizers_of(self.model, settings)
         self._spikes = Spikes(settings.spike, self.device)
         self._state = State(self.model, self._optimizers, self._spikes.norms)
-        # Instructions have no tokenizer of their own: theirs is that of the model they tune.
-        vocabulary = getattr(self.loader, "vocabulary", "")
-        self.done = Progress(self.loader.digest, identity(settings), vocabulary)
+        self.done = Progress(self.loader.digest, identity(settings), self.loader.vocabulary)
         # A GPU is given the next step before the figures of this one are asked for.
         self._lag = 1 if on_gpu else 0
 

@@ -48,7 +48,7 @@ class TuneSettings:
     sample_tokens: int = 128  # of each answer in sample.txt, at most
 
     def __post_init__(self) -> None:
-        _ = self.lora
+        _ = self.lora  # which refuses what adapters cannot be
         for name in ("epochs", "batch", "threads", "checkpoint_every"):
             if getattr(self, name) < 1:
                 raise RecipeError(f"{name}: {getattr(self, name)}; it must be at least 1")
