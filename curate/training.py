@@ -7,9 +7,9 @@ from typing import Any
 
 from curate.code import PACKAGES, TRAINER, code
 from curate.errors import CurateError, ModelError
+from curate.pieces import Events
 from curate.progress import tell
 from curate.recipe import settings_of
-from curate.run import Events
 from curate.store import describe, digest, file_digest, intact, owned, sealed, write_atomic
 from tokenizer.shards import MANIFEST, read_manifest
 from trainer.settings import TrainSettings
