@@ -30,9 +30,11 @@ from curate.errors import CurateError
 from curate.store import sealed
 from tokenizer.shards import manifest, write_part
 from trainer.data import open_loader
+from trainer.hugging_face import MODEL
+from trainer.log import TrainProgress
 from trainer.model import Tensor, torch
 from trainer.settings import TrainSettings
-from trainer.train import MODEL, TrainProgress, TrainSummary, model_of, train
+from trainer.train import TrainSummary, model_of, train
 from trainer.watch import Meter, measured_peak
 
 ENLARGED = 5.0

@@ -5,7 +5,6 @@ from pathlib import Path
 from typing import Annotated, Any
 
 import typer
-from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 from rich.text import Text
@@ -20,6 +19,7 @@ from tokenizer import vocabulary
 from tokenizer.shards import MANIFEST, read_manifest
 from tokenizer.vocabulary import Vocabulary
 from tokenizer.writing import write_shards
+from trainer.settings import TrainSettings
 
 EPILOG = (
     "Examples:  curate ablate raw filtered --eval news=news/tokens --eval fiction --output answer"
@@ -84,7 +84,7 @@ def ablate_command(  # noqa: PLR0913  # a command's options are its arguments
     difference, or not decided, and why. The same command again goes on where the last one stopped.
     """
     ablation = extra("trainer.ablation")
-    with Watcher(Console(stderr=True)) as watcher:
+    with Watcher(console(stderr=True)) as watcher:
         corpora, words = _corpora([first, second], held_out, (tokenizer, output), watcher)
         given = _settings(corpora[0][1], preset, tokens, settings or [])
         protocol = ablation.Protocol(
@@ -146,7 +146,7 @@ def _numbers(one: dict[str, Any]) -> tuple[str, str, str]:
     return difference(one["value"]), interval, ratio
 
 
-def _settings(shards: Path, preset: str, tokens: str, given: list[str]) -> Any:
+def _settings(shards: Path, preset: str, tokens: str, given: list[str]) -> TrainSettings:
     """The settings of a training of so many tokens."""
     for one in given:
         name = one.partition("=")[0]
@@ -154,7 +154,7 @@ def _settings(shards: Path, preset: str, tokens: str, given: list[str]) -> Any:
             hint = GIVEN.get(name, "a setting that `curate filters train` lists")
             raise InputError(f"--set {one}: write {hint}")
     device = next((one.partition("=")[2] for one in given if one.startswith("device=")), "auto")
-    on_gpu = extra("trainer.train").pick_device(device).type == "cuda"
+    on_gpu = extra("trainer.device").pick_device(device).type == "cuda"
     defaults, default_tokens = ON_GPU if on_gpu else ON_CPU
     budget = _tokens(tokens or default_tokens, "--tokens")
     words = [f"{name}={value}" for name, value in defaults.items()]

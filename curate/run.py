@@ -10,7 +10,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from itertools import count
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
@@ -21,38 +21,24 @@ from curate import __version__, publish, schema, tokenizing
 from curate.code import code
 from curate.column import Mask
 from curate.dedup.known import part_name
-from curate.errors import CurateError, InputError, LawError
+from curate.errors import CurateError, LawError
 from curate.filter import Filter
 from curate.kernel import cache_folder
 from curate.ledger import Spans, StageLedger
 from curate.passes import Pass, passes
+from curate.pieces import Events, Pieces
 from curate.plan import Plan, Unit, as_json, plan
 from curate.pool import Pool, check
 from curate.recipe import Step, describe, parse
 from curate.room import Needs, memory_share, require
 from curate.store import WorkFolder, digest, finished, owned, sealed
-from curate.store import describe as describe_file
 from curate.survey import Means, Task
-from curate.unit import ENCODE, WRITE, Worker, pool
-from tokenizer import counts, shards, shuffle, train
+from curate.token_steps import TokenSteps
+from curate.unit import Worker, pool
+from tokenizer import counts
 from tokenizer.vocabulary import Vocabulary
 
-Manifest = dict[str, Any]
 FORMAT = 1
-
-
-class Events(Protocol):
-    """Who watches a run: told when a phase begins, how it goes on, and when it ends."""
-
-    def begin(self, phase: str, total: int, unit: str) -> None: ...
-
-    def advance(self, counts: dict[str, int]) -> None: ...
-
-    def say(self, text: str) -> None: ...
-
-    def end(self) -> None: ...
-
-    def note(self, text: str) -> None: ...
 
 
 @dataclass(frozen=True)
@@ -207,7 +193,7 @@ class _Run:
         self._job = job
         self._plan = todo
         self._work = work
-        self._pool = members
+        self._pieces = Pieces(work, members, events)
         self._memory = job.memory or memory_share(_workers(job, todo))
         self._events = events
         self._outcome = Outcome(todo, {})
@@ -238,10 +224,15 @@ class _Run:
         }
         for place, name, surveyed in indexed:
             self._index(place, name, surveyed, pieces)
-        tokens = self._tokens(pieces, texts, loaded)
+        kept = [self._ledger_kept(unit) for unit in self._plan.units]
+        steps = TokenSteps(self._plan, self._pieces, self._files, texts, self._job.memory)
+        tokens = steps.run(pieces, kept, loaded)
         self._outcome.ledger = self._ledger(tokens)
         texts["ledger.json"] = publish.pretty(self._outcome.ledger)
         self._publish(texts)
+        made = self._pieces
+        self._outcome.units, self._outcome.reused = made.units, made.reused
+        self._outcome.seconds = made.seconds
         return self._outcome
 
     # Passes over the text
@@ -250,16 +241,16 @@ class _Run:
         """Every unit through one pass; the keys of their pieces."""
         keys, tasks = [], []
         for unit, files in zip(self._plan.units, before, strict=True):
-            digests = {name: self._digest(path) for name, path in files.items()}
+            digests = {name: self._pieces.digest(path) for name, path in files.items()}
             key = self._plan.text_key(this, unit, digests, self._job.rejected)
             keys.append(key)
             tasks.append(self._text_task(this, unit, key, files))
         total = sum(unit.span.end - unit.span.start for unit in self._plan.units)
         label = f"pass {this.index + 1} of {len(passes(self._plan.recipe))}"
         if this.index == 0:
-            self._make(tasks, f"{label}, read and filter", total, "bytes")
+            self._pieces.make(tasks, f"{label}, read and filter", total, "bytes")
         else:
-            self._make(tasks, f"{label}, apply decisions", self._kept(), "documents")
+            self._pieces.make(tasks, f"{label}, apply decisions", self._kept(), "documents")
         for unit, key in zip(self._plan.units, keys, strict=True):
             self._enter(this, unit, key)
         return keys
@@ -279,37 +270,9 @@ class _Run:
         decisions = [str(files[f"decision-{index}"]) for index in range(len(this.decided))]
         return {**task, "documents": str(files["documents"]), "decisions": decisions}
 
-    def _make(self, tasks: list[Task], phase: str, total: int, unit: str) -> None:
-        """Run the tasks whose piece is not there, and publish each as it ends."""
-        missing = []
-        for key, task in {task["key"]: task for task in tasks}.items():
-            self._outcome.units += 1
-            if self._work.find(key) is None:
-                missing.append({**task, "scratch": str(self._work.scratch(key))})
-        self._outcome.reused += len({task["key"] for task in tasks}) - len(missing)
-        if missing:
-            self._events.begin(phase, total, unit)
-            self._run_and_publish(missing)
-            self._events.end()
-        for task in tasks:
-            self._spend(task["key"])
-
-    def _run_and_publish(self, missing: list[Task]) -> None:
-        failed: list[CurateError] = []
-        for task, result in self._pool.run(missing, lambda _, counts: self._advance(counts)):
-            try:
-                self._work.publish(task["key"], Path(task["scratch"]), check(result))
-            except InputError as error:  # the others are finished first, and need not be redone
-                failed.append(error)
-        if failed:
-            raise InputError("; ".join(map(str, failed)))
-
-    def _advance(self, counts: dict[str, int]) -> None:
-        self._events.advance(counts)
-
     def _enter(self, this: Pass, unit: Unit, key: str) -> None:
         """A unit's counts into the ledger, its files into the output."""
-        piece = self._piece(key)
+        piece = self._pieces.find(key)
         book = self._ledgers[unit.index]
         last = list(book.values())[-1].kept if book else None
         fresh = {label: StageLedger.from_json(stage) for label, stage in piece["ledger"]}
@@ -341,7 +304,7 @@ class _Run:
             tables = [self._work.path(piece, f"survey-{index}.parquet") for piece in pieces]
             key = self._plan.decision_key(
                 describe(step),
-                [*map(self._digest, tables), *map(self._documents, pieces), *earlier],
+                [*map(self._pieces.digest, tables), *map(self._documents, pieces), *earlier],
             )
             if not gone:
                 gone = [self._nothing_gone(piece) for piece in pieces]
@@ -359,7 +322,7 @@ class _Run:
                 seconds = {f"decide {step.label}": time.perf_counter() - started}
                 self._work.publish(key, folder, {"files": finished(folder), "seconds": seconds})
                 self._events.end()
-            self._spend(key)
+            self._pieces.spend(key)
             earlier.append(key)
             for unit in range(len(pieces)):
                 path = self._work.path(key, _unit_file(unit))
@@ -398,7 +361,7 @@ class _Run:
             results: list[Task] = [{}] * len(named)
             for task in named:
                 Path(task["scratch"]).mkdir()
-            for task, result in self._pool.run(named, lambda *_: None):
+            for task, result in self._pieces.pool.run(named, lambda *_: None):
                 results[task["place"]] = check(result)["result"]
             return results
 
@@ -413,7 +376,7 @@ class _Run:
         return np.zeros(rows, np.bool_)
 
     def _documents(self, piece: str) -> str:
-        return str(self._piece(piece)["files"]["kept.parquet"]["sha256"])
+        return str(self._pieces.find(piece)["files"]["kept.parquet"]["sha256"])
 
     def _with_ids(self, piece: str, table: pa.Table) -> pa.Table:
         ids = pq.read_table(self._work.path(piece, "kept.parquet"), columns=[schema.ID])
@@ -428,122 +391,11 @@ class _Run:
         for unit, before, piece in zip(self._plan.units, surveyed, pieces, strict=True):
             survey = self._work.path(before, name)
             documents = self._work.path(piece, "documents.parquet")
-            key = self._plan.index_key(self._digest(survey), self._digest(documents))
+            key = self._plan.index_key(self._pieces.digest(survey), self._pieces.digest(documents))
             paths = {"survey": str(survey), "documents": str(documents)}
             tasks.append({"kind": "index", "key": key, "source": unit.name, **paths})
             self._files[part_name(unit.index, stage)] = self._work.path(key, "index.parquet")
-        self._make(tasks, "write the index", self._kept(), "documents")
-
-    # Tokens
-
-    def _tokens(
-        self, pieces: list[str], texts: dict[str, bytes], loaded: Vocabulary | None
-    ) -> dict[str, Any] | None:
-        """Tokenizer and token shards of the final documents; None without them."""
-        settings = self._plan.recipe.tokenizer
-        if settings is None or self._kept() == 0:
-            return None
-        key = self._tokenizer(settings, pieces, loaded)
-        files = self._piece(key)["files"]
-        digests = {name: entry["sha256"] for name, entry in files.items()}
-        tasks: list[Task] = []
-        for unit, piece in zip(self._plan.units, pieces, strict=True):
-            if self._ledger_kept(unit) == 0:
-                continue
-            documents = self._piece(piece)["files"]["documents.parquet"]["sha256"]
-            task: Task = {
-                "kind": "tokens",
-                "key": self._plan.tokens_key(documents, digests),
-                "source": unit.name,
-                "documents": str(self._work.path(piece, "documents.parquet")),
-                "tokenizer": str(self._work.path(key)),
-            }
-            tasks.append(task)
-        self._make(tasks, ENCODE, self._kept(), "documents")
-        for name in files:
-            self._files[f"tokenizer/{name}"] = self._work.path(key, name)
-        facts = self._piece(key)["tokenizer"]
-        kind = shards.token_type(facts["vocabulary"])
-        layout = self._layout([task["key"] for task in tasks], np.dtype(kind).itemsize)
-        documents = self._piece(layout)["documents"]
-        parts: list[Task] = [
-            {
-                "kind": "part",
-                "key": self._plan.part_key(layout, part),
-                "source": f"tokens/{shuffle.part_name(part)}",
-                "part": part,
-                "layout": str(self._work.path(layout)),
-                "pieces": str(self._work.pieces),
-                "dtype": kind,
-            }
-            for part in range(len(documents))
-        ]
-        self._make(parts, WRITE, sum(documents), "documents")
-        return self._token_manifest(facts, [task["key"] for task in parts], texts)
-
-    def _layout(self, pieces: list[str], width: int) -> str:
-        """Decide which documents are in which part of the shards."""
-        settings = self._plan.recipe.shards or shuffle.Shards()
-        key = self._plan.layout_key(pieces)
-        if self._work.find(key) is None:
-            runs = [f"{piece}/{run}" for piece in pieces for run in self._piece(piece)["runs"]]
-            started, folder = time.perf_counter(), self._work.scratch(key)
-            most = max(settings.shard_bytes // width, 1)
-            documents = shuffle.lay_out(self._work.pieces, runs, folder, most)
-            seconds = {"order documents": time.perf_counter() - started}
-            piece = {"files": finished(folder), "seconds": seconds, "documents": documents}
-            self._work.publish(key, folder, piece)
-        self._spend(key)
-        return key
-
-    def _tokenizer(
-        self, settings: train.Train, pieces: list[str], loaded: Vocabulary | None
-    ) -> str:
-        """Train the tokenizer from the pieces that all units counted, or load the one named."""
-        counted = [self._work.path(piece, train.COUNTS_FILE) for piece in pieces]
-        if loaded:
-            key = self._plan.tokenizer_key([loaded.fingerprint()])
-        else:
-            key = self._plan.tokenizer_key([self._digest(path) for path in counted])
-        if self._work.find(key) is None:
-            label = "write tokenizer" if loaded else "train tokenizer"
-            self._events.begin(label, settings.size, "tokens")
-            started, said = time.perf_counter(), None
-            if loaded is None:
-                loaded, said = train.learn(
-                    counted,
-                    settings,
-                    self._job.memory,
-                    lambda tokens: self._events.advance({"tokens": tokens}),
-                )
-                for line in train.remarks(said):
-                    self._events.note(f"tokenizer: {line}")
-            folder = self._work.scratch(key)
-            tokenizing.save(loaded, folder)
-            facts = tokenizing.facts(loaded, settings, said)
-            seconds = {label: time.perf_counter() - started}
-            piece = {"files": finished(folder), "seconds": seconds, "tokenizer": facts}
-            self._work.publish(key, folder, piece)
-            self._events.end()
-        self._spend(key)
-        return key
-
-    def _token_manifest(
-        self, facts: dict[str, Any], keys: list[str], texts: dict[str, bytes]
-    ) -> dict[str, Any]:
-        parts = []
-        for key in keys:
-            parts.append(shards.PartSummary.from_json(self._piece(key)["part"]))
-            for name in parts[-1].files:
-                self._files[f"tokens/{name}"] = self._work.path(key, name)
-        told = (self._plan.recipe.shards or shuffle.Shards()).told(facts["probe"])
-        words = facts["fingerprint"]
-        manifest = shards.manifest(parts, words, facts["vocabulary"], facts["end_of_text_id"], told)
-        texts["tokens/manifest.json"] = sealed(manifest)
-        return {name: manifest[name] for name in ("documents", "tokens", "bytes")} | {
-            "vocabulary": facts["vocabulary"],
-            "tokenizer": facts,
-        }
+        self._pieces.make(tasks, "write the index", self._kept(), "documents")
 
     # The ledger and the output folder
 
@@ -589,7 +441,7 @@ class _Run:
         }
 
     def _publish(self, texts: dict[str, bytes]) -> None:
-        files = {name: self._entry(path) for name, path in self._files.items()}
+        files = {name: self._pieces.entry(path) for name, path in self._files.items()}
         manifest = {
             "format": FORMAT,
             "version": __version__,
@@ -600,25 +452,6 @@ class _Run:
         }
         publish.tree(self._job.output, self._files, texts, sealed(manifest))
         self._outcome.files = len(files)
-
-    def _entry(self, path: Path) -> dict[str, Any]:
-        piece = self._work.find(path.parent.name)
-        entry: dict[str, Any] = piece["files"][path.name] if piece else describe_file(path)
-        return entry
-
-    def _digest(self, path: Path) -> str:
-        return str(self._entry(path)["sha256"])
-
-    def _spend(self, key: str) -> None:
-        """Add the time that a piece took when it was made."""
-        for label, seconds in self._piece(key)["seconds"].items():
-            self._outcome.seconds[label] = self._outcome.seconds.get(label, 0.0) + seconds
-
-    def _piece(self, key: str) -> Manifest:
-        piece = self._work.find(key)
-        if piece is None:
-            raise LawError(f"{self._work.path(key)}: gone while the run went on")
-        return piece
 
 
 def _unit_file(unit: int) -> str:

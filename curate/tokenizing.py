@@ -47,9 +47,14 @@ def save(words: Vocabulary, folder: Path) -> None:
         )
 
 
+def probe(words: Vocabulary) -> dict[str, Any]:
+    """A text and its ids, by which a reader of shards sees that another tokenizer is the same."""
+    tokens, _ = Encoder(words).encode(pa.array([PROBE]))
+    return {"text": PROBE, "ids": tokens.tolist()}
+
+
 def facts(words: Vocabulary, settings: Train, said: dict[str, Any] | None) -> dict[str, Any]:
     """What a run tells of its tokenizer; `said` is what training told, or None if it was loaded."""
-    tokens, _ = Encoder(words).encode(pa.array([PROBE]))
     return {
         "fingerprint": words.fingerprint(),
         "vocabulary": words.size,
@@ -63,5 +68,5 @@ def facts(words: Vocabulary, settings: Train, said: dict[str, Any] | None) -> di
         "longest_token": max(map(len, words.tokens)),
         "loaded": Path(settings.load).name if settings.load else None,
         "trained": said,
-        "probe": {"text": PROBE, "ids": tokens.tolist()},
+        "probe": probe(words),
     }

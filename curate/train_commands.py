@@ -92,7 +92,7 @@ def evaluate_command(  # noqa: PLR0913  # a command's options are its arguments
     refuse_run(model)
     sets = _named(data)
     loaded, _ = extra("trainer.hugging_face").read_model(model)
-    loaded = loaded.to(extra("trainer.train").pick_device(device))
+    loaded = loaded.to(extra("trainer.device").pick_device(device))
     words = vocabulary.load(model).fingerprint() if (model / "tokenizer.json").exists() else ""
     tables = {}
     for name, folder in sets.items():

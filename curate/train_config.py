@@ -89,7 +89,7 @@ def _override(document: dict[str, Any], word: str) -> None:
     _check_key(parts, word)
     value = text if _is_text(parts, text) else strict_yaml(text, word)
     if key in _HINTS:
-        value = typed(_HINTS[key], _as_number(value, _HINTS[key]), word)
+        value = typed(_HINTS[key], as_number(value, _HINTS[key]), word)
     place = document
     for depth, part in enumerate(parts[:-1]):
         inner = place.setdefault(part, {})
@@ -118,7 +118,7 @@ def _is_text(parts: list[str], text: str) -> bool:
     return _HINTS.get(parts[0]) is str
 
 
-def _as_number(value: Any, kind: Any) -> Any:
+def as_number(value: Any, kind: Any) -> Any:
     """3e-4 as the number that it is for everyone but YAML 1.1."""
     if kind is float and isinstance(value, str):
         try:

@@ -7,11 +7,11 @@ from typing import Any
 
 from curate.code import PACKAGES, TRAINER, code
 from curate.errors import CurateError, ModelError
+from curate.pieces import Events
 from curate.progress import tell
 from curate.recipe import settings_of
-from curate.run import Events
 from curate.store import describe, digest, file_digest, intact, owned, sealed, write_atomic
-from tokenizer.shards import read_manifest
+from tokenizer.shards import MANIFEST, read_manifest
 from trainer.settings import TrainSettings
 
 KEY = "key"
@@ -32,7 +32,7 @@ def train(output: Path, settings: TrainSettings, events: Events) -> Any:
 def _train(output: Path, settings: TrainSettings, events: Events) -> Any:
     trainer = extra("trainer.train")
     model = output / "model"
-    tokens = file_digest(output / "tokens" / "manifest.json")
+    tokens = file_digest(output / "tokens" / MANIFEST)
     if not _whole(model):
         shutil.rmtree(model, ignore_errors=True)
     sources = code(PACKAGES + TRAINER)
@@ -49,6 +49,8 @@ def _train(output: Path, settings: TrainSettings, events: Events) -> Any:
 
     def progress(state: Any) -> None:
         nonlocal done
+        for remark in state.remarks:
+            events.note(remark)
         events.say(meter.line(state))
         events.advance({"steps": state.step - done})
         done = state.step

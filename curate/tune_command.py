@@ -12,6 +12,7 @@ from rich.console import Console
 from curate.errors import InputError, RecipeError
 from curate.progress import Watcher, console, line, printable, show
 from curate.recipe import build, known, strict_yaml
+from curate.train_config import as_number
 from curate.training import extra, refuse_run
 
 TUNE = (
@@ -74,18 +75,8 @@ def _settings(kind: Any, words: Sequence[str], *, full: bool) -> Any:
         if not sign:
             raise InputError(f"{word}: write it as key=value, such as epochs=3")
         known({key: None}, list(hints), word)
-        values[key] = text if hints[key] is str else _number(strict_yaml(text, word), hints[key])
+        values[key] = text if hints[key] is str else as_number(strict_yaml(text, word), hints[key])
     return build(kind, values, "curate tune")
-
-
-def _number(value: Any, kind: Any) -> Any:
-    """3e-4 as the number that it is for everyone but YAML 1.1."""
-    if kind is float and isinstance(value, str):
-        try:
-            return float(value)
-        except ValueError:
-            return value
-    return value
 
 
 def _progress(watcher: Watcher) -> Any:
@@ -93,9 +84,8 @@ def _progress(watcher: Watcher) -> Any:
 
     def progress(state: Any) -> None:
         nonlocal done
-        for said in (state.note, state.skipped and f"no weight changed: {state.skipped}"):
-            if said:
-                watcher.note(f"step {state.step}: {said}")
+        for remark in state.remarks:
+            watcher.note(remark)
         watcher.say(f"loss {state.loss:.3f}")
         watcher.advance({"steps": state.step - done})
         done = state.step

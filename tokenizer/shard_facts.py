@@ -16,7 +16,7 @@ from curate.column import Positions
 from curate.errors import InputError, ModelError, ShardError
 from tokenizer import vocabulary
 from tokenizer.encode import Encoder
-from tokenizer.shards import MANIFEST, load_offsets, read_manifest, running_sums
+from tokenizer.shards import MANIFEST, load_offsets, load_tokens, read_manifest, running_sums
 from tokenizer.vocabulary import Vocabulary
 
 SHARES = (0, 1, 10, 25, 50, 75, 90, 99, 100)  # percentiles of lengths
@@ -118,7 +118,7 @@ def traced(folder: Path, token: int, part: str, words: Vocabulary | None) -> Tra
     starts = load_offsets(folder / f"{name}.offsets.npy")
     row = int(np.searchsorted(starts, token, "right")) - 1
     first, end = int(starts[row]), int(starts[row + 1])
-    tokens = np.asarray(np.memmap(folder / f"{name}.bin", np.dtype(shards["dtype"]), "r"))
+    tokens = load_tokens(folder / f"{name}.bin", shards["dtype"])
     context = None
     if words:
         decode = Encoder(words).decode
@@ -215,7 +215,7 @@ def _documents(folder: Path, shards: dict[str, Any]) -> pa.Table:
         table = pq.read_table(path, columns=["doc_id", "content_hash"])
         starts = load_offsets(folder / f"{part['name']}.offsets.npy")
         # As 32 bits: the same ids have the same hash in any type.
-        tokens = np.asarray(np.memmap(folder / f"{part['name']}.bin", shards["dtype"], "r"))
+        tokens = load_tokens(folder / f"{part['name']}.bin", shards["dtype"])
         hashes = [
             blake2b(tokens[begin : end - 1].astype("<u4").tobytes(), digest_size=16).digest()
             for begin, end in pairwise(starts.tolist())

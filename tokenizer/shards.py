@@ -47,7 +47,7 @@ DOCUMENTS = pa.schema(
         ("origin", pa.string()),  # source@offset: the record in the dump
     ]
 )
-COLUMNS = (ID, SOURCE, OFFSET, URL, LANGUAGE, TEXT)  # what write_part reads, where it is there
+COLUMNS = (ID, SOURCE, OFFSET, URL, LANGUAGE, TEXT)  # what docs.parquet is made from
 # Rows are regrouped, so that the file does not depend on how they came in batches.
 ROW_GROUP = 16_384
 
@@ -92,7 +92,10 @@ def write_part(
     vocab_size: int,
     end_of_text: int,
 ) -> PartSummary:
-    """Write the four files of a part into `folder`; a document costs four bytes of memory."""
+    """Write the four files of a part into `folder`, documents as they come: no order, no copies.
+
+    A document costs four bytes of memory. Commands write parts through tokenizer/shuffle.py.
+    """
     if not 0 <= end_of_text < vocab_size:
         raise ShardError(f"{name}: end of text {end_of_text} is not among {vocab_size} ids")
     paths = [folder / (name + suffix) for suffix in SUFFIXES]
@@ -287,26 +290,17 @@ def index_of(starts: Positions, kind: np.dtype[Any]) -> Iterator[bytes]:
     yield np.arange(documents + 1, dtype="<i8").tobytes()
 
 
-def files_below(folder: Path) -> set[str]:
-    """All files below the folder but its manifest and hidden (temporary) ones, by their path.
-
-    Links to folders and to nothing are files here, which no manifest names.
-    """
-    found = {
-        path.relative_to(folder).as_posix()
-        for path in folder.rglob("[!.]*")
-        if path.is_symlink() or not path.is_dir()
-    }
-    hidden = {path for path in found if "/." in f"/{path}"}
-    return found - hidden - {MANIFEST}
-
-
 def save_array(path: Path, array: NDArray[Any]) -> None:
     """What np.save writes, whose error on a full disk does not say that it is one."""
     with path.open("wb") as file:
         header = np.lib.format.header_data_from_array_1_0(array)
         np.lib.format.write_array_header_1_0(file, header)
         file.write(array.data)
+
+
+def load_tokens(path: Path, kind: str) -> NDArray[Any]:
+    """The tokens of a part, read in place; `kind` is the manifest's `dtype`."""
+    return np.asarray(np.memmap(path, np.dtype(kind).newbyteorder("<"), "r"))
 
 
 def load_offsets(path: Path) -> Positions:

@@ -5,12 +5,11 @@ from pathlib import Path
 from typing import Annotated, Any
 
 import typer
-from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
 from curate.errors import CurateError, InputError, RecipeError
-from curate.progress import Watcher, line, printable, show, tell
+from curate.progress import Watcher, console, line, printable, show, tell
 from curate.sizes import parse, shown
 from tokenizer import shard_facts, vocabulary
 from tokenizer.shards import read_manifest
@@ -84,7 +83,7 @@ def write(  # noqa: PLR0913  # a command's options are its arguments
             .replace("shard_b", "shard-b")
         ) from error
     asked = Asked(settings, text_key, workers)
-    with Watcher(Console(stderr=True)) as watcher:
+    with Watcher(console(stderr=True)) as watcher:
         made = write_shards(inputs, tokenizer, output, asked, watcher)
     if made.get("without_text"):
         tell(f"note: {made['without_text']:,} rows have no text (null) and are left out")
@@ -108,7 +107,7 @@ def verify_command(
     """
     folder = shard_facts.folder_of(folder)
     words = vocabulary.load(tokenizer) if tokenizer else None
-    with Watcher(Console(stderr=True)) as watcher:
+    with Watcher(console(stderr=True)) as watcher:
         watcher.begin("verify", _documents(folder), "documents")
         problems = verify(folder, words, watcher)
         watcher.end()

@@ -18,9 +18,9 @@ from tokenizer.encode import Encoder
 from tokenizer.shards import (
     DOCUMENTS,
     MANIFEST,
-    files_below,
     index_of,
     load_offsets,
+    load_tokens,
     read_manifest,
 )
 from tokenizer.vocabulary import Vocabulary
@@ -52,7 +52,8 @@ def verify(
     problems = [] if same else [f"{MANIFEST}: not as it was written, though it says the same"]
     problems += [f"{file}: missing" for file in sorted(named.keys() - there)]
     problems += [f"{file}: not in the manifest" for file in sorted(there - named.keys())]
-    problems += [f"{file}: a write that was broken off" for file in broken_off(folder)]
+    broken_off = sorted(path.name for path in folder.glob(".*.tmp"))
+    problems += [f"{file}: a write that was broken off" for file in broken_off]
     decoder = None
     if words:
         problems += tokenizer_faults(words, shards)
@@ -76,9 +77,18 @@ def verify(
     return problems
 
 
-def broken_off(folder: Path) -> list[str]:
-    """Temporary files of a write that did not end."""
-    return sorted(path.name for path in folder.glob(".*.tmp"))
+def files_below(folder: Path) -> set[str]:
+    """All files below the folder but its manifest and hidden (temporary) ones, by their path.
+
+    Links to folders and to nothing are files here, which no manifest names.
+    """
+    found = {
+        path.relative_to(folder).as_posix()
+        for path in folder.rglob("[!.]*")
+        if path.is_symlink() or not path.is_dir()
+    }
+    hidden = {path for path in found if "/." in f"/{path}"}
+    return found - hidden - {MANIFEST}
 
 
 def tokenizer_faults(words: Vocabulary, shards: dict[str, Any]) -> Iterator[str]:
@@ -162,8 +172,7 @@ def text_faults(
         return
     rows = pq.read_table(folder / f"{part['name']}.docs.parquet", columns=["content_hash"])
     hashes = rows["content_hash"].to_pylist()
-    kind = np.dtype(shards["dtype"]).newbyteorder("<")
-    tokens = np.asarray(np.memmap(folder / f"{part['name']}.bin", kind, "r"))
+    tokens = load_tokens(folder / f"{part['name']}.bin", shards["dtype"])
     starts = load_offsets(folder / f"{part['name']}.offsets.npy").tolist()
     wrong = [
         row

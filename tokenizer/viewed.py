@@ -11,7 +11,7 @@ import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
 from curate.column import Positions
-from tokenizer.shards import load_offsets
+from tokenizer.shards import load_offsets, load_tokens
 
 # Tokens written at a time, where they are not linked.
 BLOCK = 1 << 22
@@ -47,8 +47,7 @@ class View:
         for part in self.manifest["parts"]:
             if part["documents"]:
                 stem = self.shards / part["name"]
-                kind = np.dtype(self.dtype).newbyteorder("<")
-                tokens = np.asarray(np.memmap(f"{stem}.bin", kind, "r"))
+                tokens = load_tokens(Path(f"{stem}.bin"), self.dtype)
                 yield Part(part["name"], tokens, load_offsets(Path(f"{stem}.offsets.npy")))
 
     def rows(self, part: Part, columns: list[str]) -> list[dict[str, Any]]:

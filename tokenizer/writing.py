@@ -33,7 +33,7 @@ from curate.store import (
     unsealed,
     write_atomic,
 )
-from curate.tokenizing import PROBE
+from curate.tokenizing import probe
 from tokenizer import shuffle, vocabulary
 from tokenizer.corpus import Part, parts_of
 from tokenizer.documents import check_columns, document_batches, inputs_of, meant, names_of
@@ -136,8 +136,8 @@ def write_shards(
         finally:
             work.close()
         shutil.rmtree(output / "work")
-        probe = {"text": PROBE, "ids": Encoder(words).encode(pa.array([PROBE]))[0].tolist()}
-        told = asked.shards.told(probe) | {"made_of": made_of, "without_text": writer.nulls}
+        told = asked.shards.told(probe(words))
+        told |= {"made_of": made_of, "without_text": writer.nulls}
         whole = manifest([part for _, part in parts], words.fingerprint(), *ids, told)
         write_atomic(output / MANIFEST, sealed(whole))
     return whole

@@ -1,6 +1,5 @@
 """What came of an ablation, as JSON tells it: the answer first, then all numbers behind it."""
 
-import math
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict
 from typing import Any
@@ -13,6 +12,7 @@ from curate.train_config import set_name
 from tokenizer.dataset import TokenDataset
 from trainer.ablation import AGAIN, FIRST, LADDER, LOW_RATE, SECOND, Trainings, planned
 from trainer.controls import COPIES, Corruption
+from trainer.evaluate import finite
 from trainer.statistics import (
     MACRO,
     Difference,
@@ -58,7 +58,7 @@ def told(trainings: Trainings) -> dict[str, Any]:
         "tokens": protocol.tokens,
         "seeds": protocol.seeds,
         "margin": protocol.margin,
-        "sigma": _finite(known.sigma),
+        "sigma": finite(known.sigma),
         "freedom": known.freedom,
         "parameters": (trainings.result(planned(protocol)[0]) or {})["parameters"],
         "settings": asdict(protocol.settings),
@@ -96,13 +96,8 @@ def _arm_told(trainings: Trainings, name: str) -> dict[str, Any]:
 
 
 def _difference_told(name: str, found: Difference) -> dict[str, Any]:
-    numbers = {key: _finite(value) for key, value in asdict(found).items()}
+    numbers = {key: finite(value) for key, value in asdict(found).items()}
     return {"domain": name, **numbers, "claimed": found.claimed}
-
-
-def _finite(value: float) -> float | None:
-    """A number as JSON has it."""
-    return value if math.isfinite(value) else None
 
 
 def _control_told(trainings: Trainings, name: str, controls: Sequence[Losses]) -> dict[str, Any]:

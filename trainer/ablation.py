@@ -21,11 +21,13 @@ from tokenizer.dataset import TokenDataset
 from tokenizer.vocabulary import Vocabulary
 from trainer.checkpoint import identity
 from trainer.controls import Corruption, corrupted
+from trainer.device import pick_device
 from trainer.evaluate import document_losses
-from trainer.sample import load_model
+from trainer.hugging_face import read_model
+from trainer.log import TrainProgress
 from trainer.settings import TrainSettings
 from trainer.statistics import MACRO, Losses, Sizes, bits_per_byte
-from trainer.train import METRICS, TrainProgress, pick_device, train
+from trainer.train import METRICS, train
 
 FIRST, SECOND, AGAIN = "A", "B", "A again"
 CORRUPTIONS = {
@@ -255,7 +257,7 @@ class Trainings:
             done = state.step
 
         summary = train(self.arms[run.arm].folder, folder, settings, progress)
-        model = load_model(folder)[0].to(pick_device(settings.device))
+        model = read_model(folder)[0].to(pick_device(settings.device))
         limit = self.protocol.held_out_tokens
         tables = []
         for name, dataset in self.held_out.items():

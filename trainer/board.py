@@ -4,7 +4,7 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
-from trainer.train import TrainProgress
+from trainer.log import TrainProgress
 
 INSTALLED = find_spec("tensorboard") is not None
 if INSTALLED:

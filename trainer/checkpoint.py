@@ -59,7 +59,7 @@ _TYPES = {
 class Progress:
     """How far a run has come, and what it is a run of."""
 
-    tokens: str  # digest of the token shards' manifests
+    tokens: str  # digest of the samples: of shards' manifests, or of instructions and their model
     settings: dict[str, Any]
     vocabulary: str = ""  # fingerprint of the tokenizer, where one decides what an id means
     step: int = 0

@@ -89,8 +89,7 @@ class Loader:
         ]  # fmt: skip
         counts = sample_counts(supplies, settings.steps, settings.batch)
         self.planned: list[Planned] = planned(supplies, counts)
-        self.fill = {name: rows.fill for name, rows in zip(datasets, self._rows, strict=True)}
-        self._is_full = all(fill == 1 for fill in self.fill.values())
+        self._is_full = all(rows.fill == 1 for rows in self._rows)
         self._mixture = Mixture([rows.rows for rows in self._rows], counts, settings.seed)
 
     def epochs(self, samples: int) -> dict[str, float]:

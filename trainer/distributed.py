@@ -21,8 +21,8 @@ from trainer.settings import TrainSettings
 # The others wait while the first process evaluates or writes a checkpoint.
 PATIENCE = timedelta(hours=2)
 
-
-# Ours are alike everywhere. torch 2.13 has another name for the switch, and warns of the old one.
+# Buffers need no exchange: each process computes the same. torch 2.13 has another name for the
+# switch, and warns of the old one.
 _SWITCHES = inspect.signature(DistributedDataParallel).parameters
 _SWITCH = "forward_sync_buffers" if "forward_sync_buffers" in _SWITCHES else "broadcast_buffers"
 _NO_BUFFERS: dict[str, Any] = {_SWITCH: False}

@@ -107,10 +107,11 @@ def scores(table: pa.Table) -> list[dict[str, Any]]:
         groups = by(table, column)
         whole[f"macro_{column}"] = macro(groups)
         rows += groups.select([column, *_SCORED]).to_pylist()
-    return [{name: _finite(value) for name, value in row.items()} for row in (whole, *rows)]
+    return [{name: finite(value) for name, value in row.items()} for row in (whole, *rows)]
 
 
-def _finite(value: Any) -> Any:
+def finite(value: Any) -> Any:
+    """A value as JSON has it: None for what is no number."""
     return None if isinstance(value, float) and not math.isfinite(value) else value
 
 

@@ -216,6 +216,8 @@ class Deal:
     room for, as documents that do not see each other: it changes the speed, not the loss.
     """
 
+    vocabulary = ""  # of no tokenizer of their own: theirs is that of the model they tune
+
     def __init__(
         self, examples: Sequence[Example], end_of_text: int, epochs: int = 1, seed: int = 0
     ) -> None:

@@ -35,6 +35,12 @@ class TrainProgress:
     skipped: str = ""  # why the step changed no weight, if it did not
     note: str = ""  # what was odd about the checkpoint that this process went on from
 
+    @property
+    def remarks(self) -> list[str]:
+        """What there is to say of the step besides its figures."""
+        skipped = self.skipped and f"no weight changed: {self.skipped}"
+        return [f"step {self.step}: {said}" for said in (self.note, skipped) if said]
+
 
 @dataclass(frozen=True)
 class Begun:

@@ -76,9 +76,6 @@ class Writer:
             )
 
 
-load_model = read_model  # by the name under which others look for it
-
-
 def ends_of(config: dict[str, Any]) -> frozenset[int]:
     """The tokens that end a text: config.json has one, several or none."""
     ends = config.get("eos_token_id")

@@ -20,21 +20,22 @@ from tokenizer import vocabulary
 from tokenizer.dataset import TokenDataset
 from trainer.board import FOLDER, Board
 from trainer.data import open_loader
-from trainer.evaluate import document_losses, record
-from trainer.hugging_face import read_model
+from trainer.evaluate import EVALUATIONS, document_losses, record
+from trainer.hugging_face import MODEL, read_model
+from trainer.log import TrainProgress
 from trainer.model import LanguageModel
 from trainer.plot import loss_plot
 from trainer.shape import Shape
-from trainer.train import METRICS, PLANS, TrainProgress, TrainSummary, train
+from trainer.train import METRICS, PLANS, TrainSummary, train
 from trainer.watch import Meter, multiplied
 
 SETTINGS, PLOT, SUMMARY = "train.yaml", "loss.svg", "summary.json"
 FILES = {
-    "model.safetensors": "the weights; the folder opens in transformers",
+    MODEL: "the weights; the folder opens in transformers",
     SETTINGS: "all settings, for curate train",
     METRICS: "loss, rate and speed of every step",
     PLOT: "the loss, drawn",
-    "evaluations.jsonl": "bits per byte of held-out sets, by source and language",
+    EVALUATIONS: "bits per byte of held-out sets, by source and language",
     SUMMARY: "what is said here, as JSON",
     FOLDER: "the same, for TensorBoard",
 }
@@ -129,9 +130,8 @@ class Session:
             # Steps that were made before would look as if they had taken no time.
             self._done, phase = state.step - 1, f"training from step {state.step:,}"
             self._watcher.begin(phase, state.steps - self._done, "steps")
-        for said in (state.note, state.skipped and f"no weight changed: {state.skipped}"):
-            if said:
-                self._watcher.note(f"step {state.step}: {said}")
+        for remark in state.remarks:
+            self._watcher.note(remark)
         if self._board:
             self._board.step(state)
         self._watcher.say(self._meter.line(state))

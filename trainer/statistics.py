@@ -108,7 +108,7 @@ def differences(
         spread = known.sigma * per_root
         # Each name has a generator of its own: another domain does not change this one's interval.
         student = np.random.default_rng(1).standard_t(max(known.freedom, 1), len(draws))
-        found[name] = _difference(value, draws + spread * student, (spread, known))
+        found[name] = _difference(value, draws + spread * student, spread, known)
     return found
 
 
@@ -215,8 +215,7 @@ def _ratios(change: Numbers, sizes: Numbers, random: np.random.Generator) -> Num
     return whole + (drawn - whole) * math.sqrt(count / max(1, count - 1))
 
 
-def _difference(value: float, draws: Numbers, noise: tuple[float, Noise]) -> Difference:
-    spread, known = noise
+def _difference(value: float, draws: Numbers, spread: float, known: Noise) -> Difference:
     tail = (1 - CONFIDENCE) / 2
     low, high = np.quantile(draws, (tail, 1 - tail)).tolist()
     side = float(((draws < 0) if value < 0 else (draws > 0)).mean())

@@ -11,15 +11,11 @@ from typing import Protocol
 from curate.store import disk_errors, owned
 from trainer.checkpoint import Progress, State, identity, resume, write_checkpoint
 from trainer.data import Window, open_loader
-from trainer.device import compiling, gpus, peak_memory, sums_in_order
-from trainer.device import pick_device as pick_device  # others import it from here
+from trainer.device import compiling, gpus, peak_memory, pick_device, sums_in_order
 from trainer.distributed import Ranks, adding, gathered, is_shared_out, join, spread, whole
 from trainer.feed import Batch, Late, batches
-from trainer.hugging_face import CONFIG as CONFIG  # others import both from here
-from trainer.hugging_face import MODEL as MODEL
 from trainer.hugging_face import write_model
-from trainer.log import Begun, Log, cut
-from trainer.log import TrainProgress as TrainProgress  # likewise
+from trainer.log import Begun, Log, TrainProgress, cut
 from trainer.model import LanguageModel, Tensor, torch
 from trainer.optimizer import learning_rate, optimizers_of
 from trainer.settings import Source, TrainSettings
@@ -55,6 +51,7 @@ class Samples(Protocol):
     """What a training reads: any step's rows, asked for by number; see trainer/data.py."""
 
     digest: str  # of all that decides them
+    vocabulary: str  # fingerprint of the tokenizer; empty where the digest knows it
 
     def rows(self, first: int, count: int) -> Window:
         """The samples first, first + 1, ... of the whole training."""
@@ -161,9 +158,7 @@ class Run:
         self._optimizers = optimizers_of(self.model, settings)
         self._spikes = Spikes(settings.spike, self.device)
         self._state = State(self.model, self._optimizers, self._spikes.norms)
-        # Instructions have no tokenizer of their own: theirs is that of the model they tune.
-        vocabulary = getattr(self.loader, "vocabulary", "")
-        self.done = Progress(self.loader.digest, identity(settings), vocabulary)
+        self.done = Progress(self.loader.digest, identity(settings), self.loader.vocabulary)
         # A GPU is given the next step before the figures of this one are asked for.
         self._lag = 1 if on_gpu else 0
 

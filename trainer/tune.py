@@ -12,12 +12,13 @@ from curate.store import digest, file_digest, write_atomic
 from trainer.feed import on_device, on_host
 from trainer.hugging_face import tokenizer_files, write_model
 from trainer.instructions import Deal, Example, Fates, examples_of, parted, read
+from trainer.log import TrainProgress
 from trainer.lora import Lora, adapt, merge, write_adapters
 from trainer.model import LanguageModel, torch
 from trainer.sample import Sampling, Writer
 from trainer.settings import CHOICES, TrainSettings, listed
 from trainer.shape import Shape
-from trainer.train import TrainProgress, TrainSummary, train_on
+from trainer.train import TrainSummary, train_on
 
 ADAPTER, SUMMARY, SAMPLE = "adapter", "tune.json", "sample.txt"
 WEIGHTS = "model*.safetensors"
@@ -47,7 +48,7 @@ class TuneSettings:
     sample_tokens: int = 128  # of each answer in sample.txt, at most
 
     def __post_init__(self) -> None:
-        _ = self.lora
+        _ = self.lora  # which refuses what adapters cannot be
         for name in ("epochs", "batch", "threads", "checkpoint_every"):
             if getattr(self, name) < 1:
                 raise RecipeError(f"{name}: {getattr(self, name)}; it must be at least 1")

@@ -6,10 +6,11 @@ import statistics
 import time
 from dataclasses import dataclass, field
 
+from trainer.device import pick_device
+from trainer.log import TrainProgress
 from trainer.model import LanguageModel, torch
 from trainer.settings import TrainSettings
 from trainer.shape import Shape
-from trainer.train import TrainProgress, pick_device
 
 # TFLOP/s in bfloat16, dense, accumulated in float32: NVIDIA's datasheets and the white papers of
 # the architectures, which print twice as much for H100 and later ("with sparsity"). The words of a

@@ -310,6 +310,17 @@ def test_a_run_whose_folder_another_one_owns_does_not_train_in_it(tmp_path: Path
         training.train(tmp_path, TrainSettings(), Watcher(console(stderr=True)))
 
 
+def test_a_run_tells_which_steps_of_its_training_changed_no_weight(
+    run_folder: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    small = dict(layers=1, width=16, heads=2, context=8, batch=2, device="cpu", warmup=0)
+    settings = TrainSettings(**small, learning_rate=1e30, clip=1e30, skip_bad=3)
+    with pytest.raises(CurateError, match="is the last of 3 in a row"):
+        training.train(run_folder, settings, Watcher(console(stderr=True)))
+    told = re.findall(r"step \d+: no weight changed: .* is no number", capsys.readouterr().err)
+    assert len(told) == 3
+
+
 def test_a_command_that_cannot_be_tells_it_in_one_line(tmp_path: Path) -> None:
     words = ["train", "data=nowhere", f"output={tmp_path / 'm'}", "stepz=3"]
     done = subprocess.run([sys.executable, "-m", "curate", *words], capture_output=True, text=True)

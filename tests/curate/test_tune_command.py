@@ -21,10 +21,11 @@ from tokenizer.encode import Encoder
 from tokenizer.reference import BYTES
 from tokenizer.vocabulary import Vocabulary
 from trainer.instructions import prompt_of
+from trainer.log import TrainProgress
 from trainer.model import torch
 from trainer.sample import Sampling, Writer
 from trainer.settings import TrainSettings
-from trainer.train import TrainProgress, train
+from trainer.train import train
 from trainer.tune import TuneSettings, Tuning
 
 PAIRS = {"red": "apple", "yellow": "banana", "green": "leaf", "blue": "sky", "white": "snow"}

@@ -16,9 +16,10 @@ from safetensors.torch import load_file as load_tensors
 from curate.errors import ModelError
 from tests.trainer.conftest import write
 from trainer.checkpoint import checkpoints, write_tensors
+from trainer.log import TrainProgress
 from trainer.model import torch
 from trainer.settings import TrainSettings
-from trainer.train import TrainProgress, train
+from trainer.train import train
 
 WriteShards = Callable[..., Path]
 ROOT = Path(__file__).resolve().parents[2]

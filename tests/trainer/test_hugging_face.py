@@ -21,7 +21,6 @@ from trainer.hugging_face import (
     write_model,
 )
 from trainer.model import LanguageModel, functional, torch
-from trainer.sample import load_model
 from trainer.settings import TrainSettings
 from trainer.shape import Shape
 from trainer.train import train
@@ -120,7 +119,7 @@ def test_what_was_trained_is_a_model_of_transformers(
     train(small_shards, tmp_path, settings, lambda report: None)
     tokens = TOKENS % 50
     with torch.no_grad():
-        mine, config = load_model(tmp_path)
+        mine, config = read_model(tmp_path)
         assert (theirs(tmp_path)(tokens).logits - mine(tokens)).abs().max() < 1e-5
     assert mine.shape == Shape.of(settings, 50)
     assert config["eos_token_id"] == 0

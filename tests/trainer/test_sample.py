@@ -16,11 +16,13 @@ from curate.errors import CurateError, ModelError
 from tokenizer.encode import Encoder
 from tokenizer.reference import BYTES
 from tokenizer.vocabulary import Vocabulary
+from trainer.hugging_face import read_model
+from trainer.log import TrainProgress
 from trainer.model import LanguageModel, torch
-from trainer.sample import Sampling, Writer, continuations, load_model
+from trainer.sample import Sampling, Writer, continuations
 from trainer.settings import TrainSettings
 from trainer.shape import Shape
-from trainer.train import TrainProgress, train
+from trainer.train import train
 
 FAMILIES = ["llama", "gpt2", "bloom", "baichuan"]
 VOCABULARY = Vocabulary(
@@ -74,7 +76,7 @@ def test_a_text_learned_by_heart_is_written_to_its_end(
         steps=80, context=15, batch=4, layers=2, width=32, heads=2, learning_rate=1e-2, device="cpu"
     )
     train(write_shards([TEXT] * 30), tmp_path / "model", settings, silent)
-    learned, config = load_model(tmp_path / "model")
+    learned, config = read_model(tmp_path / "model")
     assert config["eos_token_id"] == 0
     drawn = drawn_once(learned, TEXT[:3], Sampling(tokens=50, temperature=0), ends=[0])
     assert drawn == TEXT[3:]  # and stops, 39 tokens before it must
@@ -183,17 +185,17 @@ def test_nothing_is_drawn_where_nothing_is_asked(model: LanguageModel) -> None:
 
 def test_a_folder_without_a_model_is_told(small_shards: Path, tmp_path: Path) -> None:
     with pytest.raises(ModelError, match=r"config.json: missing"):
-        load_model(tmp_path)
+        read_model(tmp_path)
     settings = TrainSettings(steps=1, context=8, layers=1, width=16, heads=2, device="cpu")
     train(small_shards, tmp_path / "model", settings, silent)
     (tmp_path / "model" / "model.safetensors").write_bytes(b"no")
     with pytest.raises(ModelError, match="not a model that can be read"):
-        load_model(tmp_path / "model")
+        read_model(tmp_path / "model")
     train(small_shards, tmp_path / "model", settings, silent)
     config = json.loads((tmp_path / "model" / "config.json").read_bytes())
     (tmp_path / "model" / "config.json").write_text(json.dumps(config | {"hidden_size": 32}))
     with pytest.raises(ModelError, match="not a model that can be read"):
-        load_model(tmp_path / "model")
+        read_model(tmp_path / "model")
 
 
 def test_a_model_folder_with_its_tokenizer_writes_text(

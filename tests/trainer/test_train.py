@@ -19,11 +19,12 @@ from trainer.checkpoint import checkpoints
 from trainer.data import IGNORED, Window, open_loader
 from trainer.device import compiling
 from trainer.feed import Batch, on_device, on_host
+from trainer.log import TrainProgress
 from trainer.model import LanguageModel, torch
 from trainer.optimizer import learning_rate
 from trainer.settings import TrainSettings
 from trainer.shape import Shape
-from trainer.train import Run, TrainProgress, train
+from trainer.train import Run, train
 
 WriteShards = Callable[..., Path]
 SMALL = TrainSettings(

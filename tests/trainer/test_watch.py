@@ -6,11 +6,11 @@ from xml.etree import ElementTree
 import pytest
 
 from trainer import board
+from trainer.log import TrainProgress
 from trainer.model import torch
 from trainer.plot import loss_plot
 from trainer.settings import TrainSettings
 from trainer.shape import Shape
-from trainer.train import TrainProgress
 from trainer.watch import Meter, datasheet_peak, measured_peak, multiplied
 
 CPU = torch.device("cpu")
