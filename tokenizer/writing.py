@@ -40,6 +40,7 @@ from tokenizer.documents import check_columns, document_batches, inputs_of, mean
 from tokenizer.encode import Encoder
 from tokenizer.shards import MANIFEST, PartSummary, TokenBatch, manifest, token_type
 from tokenizer.shuffle import Shards
+from tokenizer.vocabulary import Vocabulary
 
 Task = dict[str, Any]
 OURS = re.compile(r"part-\d{5}\.(bin|idx|offsets\.npy|docs\.parquet)")
@@ -57,8 +58,9 @@ class Asked:
 class ShardWorker:
     """Encodes parts of files, and gathers parts of shards."""
 
-    def __init__(self, tokenizer: Path, asked: Asked) -> None:
-        self._encoder = Encoder(vocabulary.load(tokenizer))
+    def __init__(self, tokenizer: Path | Vocabulary, asked: Asked) -> None:
+        words = vocabulary.load(tokenizer) if isinstance(tokenizer, Path) else tokenizer
+        self._encoder = Encoder(words)
         self._asked = asked
 
     def run(self, task: Task, progress: Any) -> dict[str, Any]:
@@ -129,8 +131,10 @@ def write_shards(
         work = WorkFolder(output / "work")
         try:
             writer = _Writer(work, asked, events)
-            make = partial(ShardWorker, tokenizer.absolute(), asked)
-            with pool_of(make, min(asked.workers, len(tasks))) as members:
+            workers = min(asked.workers, len(tasks))
+            # Loaded once where it can be: GPT-2's takes .25 s, and to a process goes its path.
+            make = partial(ShardWorker, tokenizer.absolute() if workers else words, asked)
+            with pool_of(make, workers) as members:
                 parts = writer.parts(members, tasks, token_type(words.size))
             _place(parts, output)
         finally:
