@@ -53,6 +53,7 @@ def tune_command(
         tuning = module.Tuning(model, data, output, settings)
     except RecipeError as error:  # which would be told how to check a recipe
         raise InputError(str(error)) from error
+    extra("trainer.train").refuse_foreign(output)
     # Of the processes that torchrun starts the first alone speaks.
     leads = os.environ.get("RANK", "0") == "0"
     with Watcher(console(stderr=True) if leads else Console(quiet=True)) as watcher:

@@ -3,7 +3,6 @@
 import dataclasses
 import os
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Any
 
 from rich.console import Console
@@ -26,7 +25,7 @@ from trainer.log import TrainProgress
 from trainer.model import LanguageModel
 from trainer.plot import loss_plot
 from trainer.shape import Shape
-from trainer.train import METRICS, PLANS, TrainSummary, train
+from trainer.train import METRICS, PLANS, TrainSummary, refuse_foreign, train
 from trainer.watch import Meter, multiplied
 
 SETTINGS, PLOT, SUMMARY = "train.yaml", "loss.svg", "summary.json"
@@ -43,7 +42,7 @@ FILES = {
 
 def run(asked: Training, *, allow_data_change: bool) -> None:
     """Train, and show it; of the processes that torchrun starts the first alone speaks."""
-    _refuse_foreign(asked.output)
+    refuse_foreign(asked.output)
     session = Session(asked)
     leads = os.environ.get("RANK", "0") == "0"
     watcher = Watcher(console(stderr=True) if leads else Console(quiet=True))
@@ -60,16 +59,6 @@ def run(asked: Training, *, allow_data_change: bool) -> None:
         session.end()
     if leads:
         session.tell(summary)
-
-
-def _refuse_foreign(output: Path) -> None:
-    """Refuse a folder with files in it that no training has made."""
-    there = {path.name for path in output.iterdir()} if output.is_dir() else set()
-    if there - {PLANS} and not (output / PLANS / "lock").exists():
-        raise InputError(
-            f"output: {output}: has {min(there)} in it, and no training of ours; name a new or "
-            "an empty folder"
-        )
 
 
 @dataclass

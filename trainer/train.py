@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Protocol
 
+from curate.errors import InputError
 from curate.store import disk_errors, owned
 from trainer.checkpoint import Progress, State, identity, resume, write_checkpoint
 from trainer.data import Window, open_loader
@@ -119,6 +120,16 @@ def train_on(  # noqa: PLR0913  # as above
         run.resume(allow_data_change=allow_data_change)
         summary = run.finish(progress, evaluate)
         return summary, run.whole_model()
+
+
+def refuse_foreign(output: Path) -> None:
+    """Refuse a folder with files in it that no training has made."""
+    there = {path.name for path in output.iterdir()} if output.is_dir() else set()
+    if there - {PLANS} and not (output / PLANS / "lock").exists():
+        raise InputError(
+            f"output: {output}: has {min(there)} in it, and no training of ours; name a new or "
+            "an empty folder"
+        )
 
 
 def _prepare(output: Path) -> None:

@@ -278,6 +278,10 @@ def test_wrong_folders_and_files_are_told(model: Path, data: Path, tmp_path: Pat
     assert "is a run, not a model" in told(model.parent, data, "--output", tmp_path / "o")
     assert "config.json: missing" in told(tmp_path, data, "--output", tmp_path / "o")
     assert "No such file" in told(model, tmp_path / "no", "--output", tmp_path / "o")
+    (tmp_path / "mine").mkdir()
+    (tmp_path / "mine" / "config.json").write_text("mine")
+    assert "and no training of ours" in told(model, data, "--output", tmp_path / "mine")
+    assert (tmp_path / "mine" / "config.json").read_text() == "mine"
     (tmp_path / "empty").write_text("")
     assert "the file is empty" in told(model, tmp_path / "empty", "--output", tmp_path / "o")
     assert "held_out: 0.99; of 8 none is left" in told(
