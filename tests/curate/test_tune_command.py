@@ -17,6 +17,7 @@ from curate.cli import app
 from curate.errors import CurateError, InputError, ModelError
 from curate.progress import printable
 from tests.trainer.conftest import write
+from tests.trainer.cuts import CutError, silent
 from tokenizer.encode import Encoder
 from tokenizer.reference import BYTES
 from tokenizer.vocabulary import Vocabulary
@@ -33,16 +34,8 @@ PAIRS |= {"black": "coal", "grey": "stone", "pink": "rose"}
 WORDS = ["epochs=2", "batch=4", "device=cpu", "sample_tokens=4"]
 
 
-class CutError(Exception):
-    """Stands for a kill."""
-
-
 def curate(*words: object) -> Result:
     return CliRunner().invoke(app, [*map(str, words)])
-
-
-def silent(report: object) -> None:
-    pass
 
 
 @pytest.fixture(scope="module")

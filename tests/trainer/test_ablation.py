@@ -15,6 +15,7 @@ from rich.console import Console
 from curate.errors import InputError, ShardError
 from curate.progress import Watcher
 from curate.store import sealed
+from tests.trainer.cuts import CutError
 from tokenizer.shards import manifest, write_part
 from trainer.ablated import told, unless_controls_fail, unless_nothing_is_learned
 from trainer.ablation import AGAIN, CORRUPTIONS, Corpora, Protocol, Run, ablate, planned
@@ -27,10 +28,6 @@ SMALL = TrainSettings(
     steps=4, context=16, batch=4, layers=1, width=16, heads=2, warmup=1, device="cpu"
 )
 QUICK = Protocol(SMALL, seeds=2, held_out_tokens=0, corruptions=CORRUPTIONS)
-
-
-class CutError(Exception):
-    """Stands for a kill: it comes after a step and leaves no time to write anything."""
 
 
 class Cutting(Watcher):

@@ -15,6 +15,7 @@ from safetensors.torch import load_file as load_tensors
 
 from curate.errors import ModelError
 from tests.trainer.conftest import write
+from tests.trainer.cuts import CutError, cut_after, silent
 from trainer.checkpoint import checkpoints, write_tensors
 from trainer.log import TrainProgress
 from trainer.model import torch
@@ -26,22 +27,6 @@ ROOT = Path(__file__).resolve().parents[2]
 SMALL = TrainSettings(
     steps=8, context=16, batch=4, layers=1, width=16, heads=2, checkpoint_every=2, device="cpu"
 )
-
-
-class CutError(Exception):
-    """Stands for a kill."""
-
-
-def cut_after(step: int) -> Callable[[TrainProgress], None]:
-    def progress(report: TrainProgress) -> None:
-        if report.step == step:
-            raise CutError
-
-    return progress
-
-
-def silent(report: TrainProgress) -> None:
-    pass
 
 
 def names(folder: Path) -> list[str]:

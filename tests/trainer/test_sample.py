@@ -13,11 +13,11 @@ import transformers
 from numpy.typing import NDArray
 
 from curate.errors import CurateError, ModelError
+from tests.trainer.cuts import silent
 from tokenizer.encode import Encoder
 from tokenizer.reference import BYTES
 from tokenizer.vocabulary import Vocabulary
 from trainer.hugging_face import read_model
-from trainer.log import TrainProgress
 from trainer.model import LanguageModel, torch
 from trainer.sample import Sampling, Writer, continuations
 from trainer.settings import TrainSettings
@@ -32,10 +32,6 @@ VOCABULARY = Vocabulary(
     special_tokens={"<|endoftext|>": 256},
 )
 TEXT = [7, 3, 9, 3, 12, 5, 9, 41, 2, 30, 3, 3, 17, 8]
-
-
-def silent(report: TrainProgress) -> None:
-    pass
 
 
 def model_of(family: str) -> LanguageModel:

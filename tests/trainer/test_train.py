@@ -14,6 +14,7 @@ from safetensors import safe_open
 from safetensors.numpy import load_file, save_file
 
 from curate.errors import BusyError, CurateError, ShardError
+from tests.trainer.cuts import CutError, cut_after, silent
 from tokenizer.dataset import TokenDataset
 from trainer.checkpoint import checkpoints
 from trainer.data import IGNORED, Window, open_loader
@@ -40,22 +41,6 @@ SMALL = TrainSettings(
 )
 CHECKPOINT = "checkpoint-00000012.safetensors"
 MODEL_FILES = ("config.json", "generation_config.json", "model.safetensors", CHECKPOINT)
-
-
-class CutError(Exception):
-    """Stands for a kill: it comes after a step and leaves no time to write anything."""
-
-
-def cut_after(step: int) -> Callable[[TrainProgress], None]:
-    def progress(report: TrainProgress) -> None:
-        if report.step == step:
-            raise CutError
-
-    return progress
-
-
-def silent(report: TrainProgress) -> None:
-    pass
 
 
 def losses(folder: Path) -> list[tuple[int, float]]:
