@@ -86,14 +86,12 @@ class Plan:
 
     def tokens_key(self, documents: str, tokenizer: dict[str, str]) -> str:
         """The key of one unit's tokens, in the order of their part of the corpus."""
-        assert self.recipe.shards is not None  # wherever there is a tokenizer
-        order = {**settings_of(self.recipe.shards), "shard_bytes": None}
+        order = {**settings_of(self.recipe.order), "shard_bytes": None}
         return self._key("tokens", documents=documents, tokenizer=tokenizer, order=order)
 
     def layout_key(self, tokens: list[str]) -> str:
         """The key of the cut of all units' tokens into parts."""
-        assert self.recipe.shards is not None
-        return self._key("layout", tokens=tokens, shard_bytes=self.recipe.shards.shard_bytes)
+        return self._key("layout", tokens=tokens, shard_bytes=self.recipe.order.shard_bytes)
 
     def part_key(self, layout: str, part: int) -> str:
         """The key of a part of the token shards."""

@@ -68,6 +68,12 @@ class Recipe:
     train: TrainSettings | None
     max_fault_share: float
 
+    @property
+    def order(self) -> Shards:
+        """How token shards are written; there is no such thing without a tokenizer."""
+        assert self.shards is not None
+        return self.shards
+
     def resolved(self) -> dict[str, Any]:
         """The recipe with every default spelled out, as JSON: the key under which work is kept."""
         return {

@@ -77,17 +77,9 @@ class TokenSteps:
 
     def _layout(self, pieces: list[str], width: int) -> str:
         """Decide which documents are in which part of the shards."""
-        settings = self.plan.recipe.shards or shuffle.Shards()
         key = self.plan.layout_key(pieces)
-        if self.pieces.work.find(key) is None:
-            runs = [f"{piece}/{run}" for piece in pieces for run in self.pieces.find(piece)["runs"]]
-            started, folder = time.perf_counter(), self.pieces.work.scratch(key)
-            most = max(settings.shard_bytes // width, 1)
-            documents = shuffle.lay_out(self.pieces.work.pieces, runs, folder, most)
-            seconds = {"order documents": time.perf_counter() - started}
-            piece = {"files": finished(folder), "seconds": seconds, "documents": documents}
-            self.pieces.work.publish(key, folder, piece)
-        self.pieces.spend(key)
+        most = max(self.plan.recipe.order.shard_bytes // width, 1)
+        lay_out(self.pieces, key, runs_of(self.pieces, pieces), most)
         return key
 
     def _tokenizer(
@@ -128,7 +120,7 @@ class TokenSteps:
             parts.append(shards.PartSummary.from_json(self.pieces.find(key)["part"]))
             for name in parts[-1].files:
                 self.files[f"tokens/{name}"] = self.pieces.work.path(key, name)
-        told = (self.plan.recipe.shards or shuffle.Shards()).told(facts["probe"])
+        told = self.plan.recipe.order.told(facts["probe"])
         words = facts["fingerprint"]
         manifest = shards.manifest(parts, words, facts["vocabulary"], facts["end_of_text_id"], told)
         self.texts["tokens/manifest.json"] = sealed(manifest)
@@ -136,3 +128,24 @@ class TokenSteps:
             "vocabulary": facts["vocabulary"],
             "tokenizer": facts,
         }
+
+
+def runs_of(pieces: Pieces, keys: list[str]) -> list[str]:
+    """The runs of encoded pieces, as they are called below all pieces."""
+    return [f"{key}/{run}" for key in keys for run in pieces.find(key)["runs"]]
+
+
+def lay_out(pieces: Pieces, key: str, runs: list[str], most: int) -> list[int]:
+    """Decide which documents of these runs are in which part of the shards; how many in each.
+
+    A part has at most so many tokens.
+    """
+    if pieces.work.find(key) is None:
+        started, folder = time.perf_counter(), pieces.work.scratch(key)
+        documents = shuffle.lay_out(pieces.work.pieces, runs, folder, most)
+        seconds = {"order documents": time.perf_counter() - started}
+        piece = {"files": finished(folder), "seconds": seconds, "documents": documents}
+        pieces.work.publish(key, folder, piece)
+    pieces.spend(key)
+    found: list[int] = pieces.find(key)["documents"]
+    return found

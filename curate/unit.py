@@ -173,7 +173,7 @@ class Worker:
     def _tokens(self, task: dict[str, Any], progress: Progress) -> dict[str, Any]:
         started = time.perf_counter()
         encoder = self._encoder(Path(task["tokenizer"]))
-        words, settings = encoder.vocabulary, self._recipe.shards or shuffle.Shards()
+        words, settings = encoder.vocabulary, self._recipe.order
 
         def encoded() -> Iterator[tuple[Batch, Any, Any]]:
             with pq.ParquetFile(task["documents"]) as file:

@@ -12,12 +12,15 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
+from rich.console import Console
 
 from curate.code import code
 from curate.errors import CurateError, InputError
-from curate.pool import Pool, check, pool_of
+from curate.pieces import Pieces
+from curate.pool import pool_of
 from curate.progress import Watcher
 from curate.publish import link
 from curate.schema import TEXT
@@ -33,6 +36,7 @@ from curate.store import (
     unsealed,
     write_atomic,
 )
+from curate.token_steps import lay_out, runs_of
 from curate.tokenizing import probe
 from tokenizer import shuffle, vocabulary
 from tokenizer.corpus import Part, parts_of
@@ -93,14 +97,14 @@ class ShardWorker:
                 yield batch, tokens, offsets
 
         runs = shuffle.write_runs(folder, encoded(), (words.size, words.end_of_text), settings)
-        return {"runs": runs, "nulls": nulls, "files": finished(folder)}
+        return {"runs": runs, "nulls": nulls, "files": finished(folder), "seconds": {}}
 
     def _part(self, task: Task, progress: Any) -> dict[str, Any]:
         layout, pieces, folder = map(Path, (task["layout"], task["pieces"], task["scratch"]))
         kind = token_type(self._encoder.vocabulary.size)
         part = shuffle.gather(layout, pieces, task["part"], folder, kind)
         progress({"documents": part.documents, "kept": part.documents})
-        return {"part": part.to_json(), "files": part.files}
+        return {"part": part.to_json(), "files": part.files, "seconds": {}}
 
 
 def write_shards(
@@ -130,18 +134,19 @@ def write_shards(
     with owned(output / "work"):
         work = WorkFolder(output / "work")
         try:
-            writer = _Writer(work, asked, events)
             workers = min(asked.workers, len(tasks))
             # Loaded once where it can be: GPT-2's takes .25 s, and to a process goes its path.
             make = partial(ShardWorker, tokenizer.absolute() if workers else words, asked)
             with pool_of(make, workers) as members:
-                parts = writer.parts(members, tasks, token_type(words.size))
+                pieces = Pieces(work, members, events or Watcher(Console(quiet=True)))
+                parts = _made(pieces, tasks, token_type(words.size), asked.shards.shard_bytes)
+            nulls = sum(pieces.find(task["key"])["nulls"] for task in tasks)
             _place(parts, output)
         finally:
             work.close()
         shutil.rmtree(output / "work")
         told = asked.shards.told(probe(words))
-        told |= {"made_of": made_of, "without_text": writer.nulls}
+        told |= {"made_of": made_of, "without_text": nulls}
         whole = manifest([part for _, part in parts], words.fingerprint(), *ids, told)
         write_atomic(output / MANIFEST, sealed(whole))
     return whole
@@ -161,59 +166,24 @@ def encoding_tasks(paths: Sequence[Path], asked: Asked, fingerprint: str) -> lis
     return tasks
 
 
-class _Writer:
-    """Makes what is missing of the pieces, and knows what came of it."""
-
-    def __init__(self, work: WorkFolder, asked: Asked, events: Watcher | None) -> None:
-        self._work = work
-        self._asked = asked
-        self._events = events
-        self.nulls = 0
-
-    def parts(self, members: Pool, tasks: list[Task], kind: str) -> list[tuple[Path, PartSummary]]:
-        """All parts, each with the folder in which it lies."""
-        size = sum(task["part"]["size"] for task in tasks)
-        self._make(members, "encode tokens", tasks, (size, "bytes"))
-        pieces = [(task["key"], self._work.find(task["key"]) or {}) for task in tasks]
-        self.nulls = sum(piece["nulls"] for _, piece in pieces)
-        runs = [f"{key}/{run}" for key, piece in pieces for run in piece["runs"]]
-        key = digest([code(), runs, self._asked.shards.shard_bytes])[:40]
-        if self._work.find(key) is None:
-            folder, width = self._work.scratch(key), 2 if kind == "uint16" else 4
-            most = max(self._asked.shards.shard_bytes // width, 1)
-            documents = shuffle.lay_out(self._work.pieces, runs, folder, most)
-            piece = {"files": finished(folder), "documents": documents}
-            self._work.publish(key, folder, piece)
-        documents = (self._work.find(key) or {})["documents"]
-        layout = {"layout": str(self._work.path(key)), "pieces": str(self._work.pieces)}
-        gathering: list[Task] = [
-            {**layout, "part": part, "source": shuffle.part_name(part), "key": f"{key}-{part}"}
-            for part in range(len(documents))
-        ]
-        self._make(members, "write token shards", gathering, (sum(documents), "documents"))
-        found = [(one["key"], self._work.find(one["key"]) or {}) for one in gathering]
-        return [(self._work.path(key), PartSummary.from_json(made["part"])) for key, made in found]
-
-    def _make(
-        self, members: Pool, phase: str, tasks: list[Task], how_much: tuple[int, str]
-    ) -> None:
-        """Run the tasks whose piece is not there, and publish each as it ends."""
-        total, unit = how_much
-        missing = [
-            {**task, "scratch": str(self._work.scratch(key))}
-            for key, task in {task["key"]: task for task in tasks}.items()
-            if self._work.find(key) is None
-        ]
-        if self._events:
-            self._events.begin(phase, total, unit)
-        for task, result in members.run(missing, lambda _, counts: self._advance(counts)):
-            self._work.publish(task["key"], Path(task["scratch"]), check(result))
-        if self._events:
-            self._events.end()
-
-    def _advance(self, counts: dict[str, int]) -> None:
-        if self._events:
-            self._events.advance(counts)
+def _made(
+    pieces: Pieces, tasks: list[Task], kind: str, shard_bytes: int
+) -> list[tuple[Path, PartSummary]]:
+    """All parts, each with the folder in which it lies; what is there already is not made again."""
+    size = sum(task["part"]["size"] for task in tasks)
+    pieces.make(tasks, "encode tokens", size, "bytes")
+    runs = runs_of(pieces, [task["key"] for task in tasks])
+    key = digest([code(), runs, shard_bytes])[:40]
+    documents = lay_out(pieces, key, runs, max(shard_bytes // np.dtype(kind).itemsize, 1))
+    layout = {"layout": str(pieces.work.path(key)), "pieces": str(pieces.work.pieces)}
+    gathering: list[Task] = [
+        {**layout, "part": part, "source": shuffle.part_name(part), "key": f"{key}-{part}"}
+        for part in range(len(documents))
+    ]
+    pieces.make(gathering, "write token shards", sum(documents), "documents")
+    keys = [one["key"] for one in gathering]
+    summaries = [PartSummary.from_json(pieces.find(one)["part"]) for one in keys]
+    return list(zip(map(pieces.work.path, keys), summaries, strict=True))
 
 
 def _finished(output: Path, made_of: str) -> dict[str, Any] | None:
