@@ -13,7 +13,15 @@ from curate.errors import InputError, RecipeError
 from curate.progress import Watcher, console, line, printable, show
 from curate.report.ablation import difference, page
 from curate.store import write_atomic
-from curate.train_config import SETTINGS, TOKENIZER, TOKENS, set_name, shards_of, training_of
+from curate.train_config import (
+    SETTINGS,
+    TOKENIZER,
+    TOKENS,
+    set_name,
+    shards_of,
+    tokenizer_beside,
+    training_of,
+)
 from curate.training import extra
 from tokenizer import vocabulary
 from tokenizer.shards import MANIFEST, read_manifest
@@ -233,10 +241,7 @@ def _is_shards(path: Path) -> bool:
 def _tokenizer_beside(given: str) -> Path | None:
     """The tokenizer of a run, from its output or the tokens in it."""
     path = Path(given)
-    for folder in (path / TOKENIZER, path.resolve().parent / TOKENIZER):
-        if folder.is_dir():
-            return folder
-    return None
+    return path / TOKENIZER if (path / TOKENIZER).is_dir() else tokenizer_beside(path)
 
 
 def _named(given: str) -> tuple[str, str]:

@@ -13,6 +13,8 @@ from typing import Any, BinaryIO
 
 from curate.errors import BusyError, DiskError
 
+KEY = "key"  # the file that says whose work a folder holds
+
 _FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS)
 
 
@@ -108,6 +110,15 @@ def _digest_of_text(text: bytes, seal: str | None) -> str:
     body = text.replace(f'\n "self": "{seal}",'.encode(), b"", 1)
     words = b"".join(map(bytes.lstrip, body.split(b"\n")))
     return hashlib.sha256(words.replace(b'": ', b'":')).hexdigest()
+
+
+def begin(folder: Path, key: str) -> None:
+    """Make a folder for the work of this key; what is there of another's goes first."""
+    mark = folder / KEY
+    if not mark.exists() or mark.read_text() != key:
+        shutil.rmtree(folder, ignore_errors=True)
+        folder.mkdir(parents=True)
+        write_atomic(mark, key.encode())
 
 
 def describe(path: Path) -> dict[str, Any]:

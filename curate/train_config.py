@@ -171,6 +171,12 @@ def _sets(given: Any, where: str) -> dict[str, Path]:
     }
 
 
+def tokenizer_beside(shards: Path) -> Path | None:
+    """The tokenizer of the run whose tokens these are, if it is there."""
+    beside = shards.resolve().parent / TOKENIZER
+    return beside if beside.is_dir() else None
+
+
 def set_name(shards: Path) -> str:
     """What shards without a name are called: a run's tokens by the run."""
     named = shards.resolve()

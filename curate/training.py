@@ -2,6 +2,7 @@
 
 import importlib
 import shutil
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -10,11 +11,20 @@ from curate.errors import CurateError, ModelError
 from curate.pieces import Events
 from curate.progress import tell
 from curate.recipe import settings_of
-from curate.store import describe, digest, file_digest, intact, owned, sealed, write_atomic
+from curate.store import (
+    KEY,
+    begin,
+    describe,
+    digest,
+    file_digest,
+    intact,
+    owned,
+    sealed,
+    write_atomic,
+)
 from tokenizer.shards import MANIFEST, read_manifest
 from trainer.settings import TrainSettings
 
-KEY = "key"
 CONFIG = "config.json"
 SEAL = "manifest.json"
 UNSEALED = (SEAL, "metrics.jsonl", "sample.txt")  # times, and what is drawn from the model
@@ -37,24 +47,12 @@ def _train(output: Path, settings: TrainSettings, events: Events) -> Any:
         shutil.rmtree(model, ignore_errors=True)
     sources = code(PACKAGES + TRAINER)
     key = digest({"tokens": tokens, "settings": settings_of(settings), "code": sources})
-    if not (model / KEY).exists() or (model / KEY).read_text() != key:
-        shutil.rmtree(model, ignore_errors=True)
-        model.mkdir()
-        write_atomic(model / KEY, key.encode())
+    begin(model, key)
     shutil.copytree(output / "tokenizer", model, dirs_exist_ok=True)
     vocab_size = read_manifest(output / "tokens")["vocab_size"]
     meter = extra("trainer.watch").Meter.of(settings, vocab_size)
     events.begin("train model", settings.steps, "steps")
-    done = 0
-
-    def progress(state: Any) -> None:
-        nonlocal done
-        for remark in state.remarks:
-            events.note(remark)
-        events.say(meter.line(state))
-        events.advance({"steps": state.step - done})
-        done = state.step
-
+    progress = telling(events, meter.line)
     summary = trainer.train(output / "tokens", model, settings, progress)
     events.end()
     there = sorted(path.name for path in model.iterdir() if path.is_file())
@@ -62,6 +60,21 @@ def _train(output: Path, settings: TrainSettings, events: Events) -> Any:
     files = {name: describe(model / name) for name in names}
     write_atomic(model / SEAL, sealed({"files": files}))
     return summary
+
+
+def telling(events: Events, line: Callable[[Any], str]) -> Callable[[Any], None]:
+    """What tells of each step of a training: its remarks, a line about it, and that it was made."""
+    done = 0
+
+    def progress(state: Any) -> None:
+        nonlocal done
+        for remark in state.remarks:
+            events.note(remark)
+        events.say(line(state))
+        events.advance({"steps": state.step - done})
+        done = state.step
+
+    return progress
 
 
 def forget(output: Path) -> None:

@@ -1,6 +1,5 @@
 """`curate tune`: a model that follows instructions."""
 
-import os
 import typing
 from collections.abc import Sequence
 from pathlib import Path
@@ -13,7 +12,7 @@ from curate.errors import InputError, RecipeError
 from curate.progress import Watcher, console, line, printable, show
 from curate.recipe import build, known, strict_yaml
 from curate.train_config import as_number
-from curate.training import extra, refuse_run
+from curate.training import extra, refuse_run, telling
 
 TUNE = (
     "Examples:  curate tune out/model alpaca.json --output tuned"
@@ -55,12 +54,12 @@ def tune_command(
         raise InputError(str(error)) from error
     extra("trainer.train").refuse_foreign(output)
     # Of the processes that torchrun starts the first alone speaks.
-    leads = os.environ.get("RANK", "0") == "0"
+    leads = extra("trainer.distributed").leads()
     with Watcher(console(stderr=True) if leads else Console(quiet=True)) as watcher:
         for planned in tuning.plan:
             watcher.note(printable(planned))
         watcher.begin("tuning", tuning.loop.steps, "steps")
-        said = tuning.run(_progress(watcher), watcher.note)
+        said = tuning.run(telling(watcher, lambda state: f"loss {state.loss:.3f}"), watcher.note)
         watcher.end()
     if said:
         for row in _told(output, said):
@@ -78,20 +77,6 @@ def _settings(kind: Any, words: Sequence[str], *, full: bool) -> Any:
         known({key: None}, list(hints), word)
         values[key] = text if hints[key] is str else as_number(strict_yaml(text, word), hints[key])
     return build(kind, values, "curate tune")
-
-
-def _progress(watcher: Watcher) -> Any:
-    done = 0
-
-    def progress(state: Any) -> None:
-        nonlocal done
-        for remark in state.remarks:
-            watcher.note(remark)
-        watcher.say(f"loss {state.loss:.3f}")
-        watcher.advance({"steps": state.step - done})
-        done = state.step
-
-    return progress
 
 
 def _told(output: Path, said: dict[str, Any]) -> list[str]:

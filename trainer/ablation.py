@@ -16,7 +16,17 @@ import pyarrow.parquet as pq
 from curate.code import TRAINER, code
 from curate.errors import InputError, ShardError
 from curate.progress import Watcher
-from curate.store import describe, digest, disk_errors, intact, owned, sealed, write_atomic
+from curate.store import (
+    KEY,
+    begin,
+    describe,
+    digest,
+    disk_errors,
+    intact,
+    owned,
+    sealed,
+    write_atomic,
+)
 from tokenizer.dataset import TokenDataset
 from tokenizer.vocabulary import Vocabulary
 from trainer.checkpoint import identity
@@ -245,11 +255,8 @@ class Trainings:
     def _make(self, run: Run, watcher: Watcher) -> None:
         """Train, judge, and keep the losses alone."""
         folder, key, settings = self.folder / run.name, self._key(run), run.settings(self.protocol)
-        mark, done = folder / "key", 0
-        if not mark.exists() or mark.read_text() != key:
-            shutil.rmtree(folder, ignore_errors=True)
-            folder.mkdir(parents=True)
-            write_atomic(mark, key.encode())
+        done = 0
+        begin(folder, key)
 
         def progress(state: TrainProgress) -> None:
             nonlocal done
@@ -271,7 +278,7 @@ class Trainings:
             "files": {LOSSES: describe(folder / LOSSES)},
         }
         write_atomic(folder / RESULT, sealed(result))
-        _keep(folder, (LOSSES, RESULT, METRICS, mark.name))
+        _keep(folder, (LOSSES, RESULT, METRICS, KEY))
 
 
 def _of(table: pa.Table, domain: str) -> pa.Table:

@@ -59,17 +59,27 @@ class Ranks:
 
 def join(device: torch.device, batch: int) -> Ranks:
     """The processes that torchrun started, or this one alone."""
-    world = int(os.environ.get("WORLD_SIZE", "1"))
-    if world == 1:
+    count = world()
+    if count == 1:
         return Ranks()
-    if batch % world:
-        raise CurateError(f"train.batch: {batch} is not divisible by {world} processes")
+    if batch % count:
+        raise CurateError(f"train.batch: {batch} is not divisible by {count} processes")
     if not processes.is_initialized():
         backend = "nccl" if device.type == "cuda" else "gloo"
         processes.init_process_group(backend, timeout=PATIENCE)
         # Not after each training: with the store of torchrun, gloo hung when it began again.
         atexit.register(processes.destroy_process_group)
-    return Ranks(processes.get_rank(), world)
+    return Ranks(processes.get_rank(), count)
+
+
+def leads() -> bool:
+    """Whether this process is the one that speaks, of those that torchrun started."""
+    return os.environ.get("RANK", "0") == "0"
+
+
+def world() -> int:
+    """How many processes torchrun started; 1 without it."""
+    return int(os.environ.get("WORLD_SIZE", "1"))
 
 
 def local_rank() -> int:

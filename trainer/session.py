@@ -1,7 +1,6 @@
 """A training as its user sees it: the plan, a line that goes on, and what came of it."""
 
 import dataclasses
-import os
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -14,11 +13,12 @@ from curate.publish import pretty
 from curate.report.charts import short
 from curate.report.collect import losses_of
 from curate.store import write_atomic
-from curate.train_config import TOKENIZER, Training
+from curate.train_config import Training, tokenizer_beside
 from tokenizer import vocabulary
 from tokenizer.dataset import TokenDataset
 from trainer.board import FOLDER, Board
 from trainer.data import open_loader
+from trainer.distributed import leads
 from trainer.evaluate import EVALUATIONS, document_losses, record
 from trainer.hugging_face import MODEL, read_model
 from trainer.log import TrainProgress
@@ -44,8 +44,7 @@ def run(asked: Training, *, allow_data_change: bool) -> None:
     """Train, and show it; of the processes that torchrun starts the first alone speaks."""
     refuse_foreign(asked.output)
     session = Session(asked)
-    leads = os.environ.get("RANK", "0") == "0"
-    watcher = Watcher(console(stderr=True) if leads else Console(quiet=True))
+    watcher = Watcher(console(stderr=True) if leads() else Console(quiet=True))
     with watcher:
         session.begin(watcher)
         summary = train(
@@ -57,7 +56,7 @@ def run(asked: Training, *, allow_data_change: bool) -> None:
             allow_data_change=allow_data_change,
         )
         session.end()
-    if leads:
+    if leads():
         session.tell(summary)
 
 
@@ -201,8 +200,7 @@ def _score(row: dict[str, Any]) -> str:
 
 def _tokenizer(asked: Training, trained: TokenDataset) -> vocabulary.Vocabulary | None:
     """The tokenizer of the shards: the one that is named, or one that lies beside them."""
-    beside = [folder.resolve().parent / TOKENIZER for folder in asked.folders]
-    path = asked.tokenizer or next((one for one in beside if one.is_dir()), None)
+    path = asked.tokenizer or next(filter(None, map(tokenizer_beside, asked.folders)), None)
     if path is None:
         return None
     found = vocabulary.load(path)

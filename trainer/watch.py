@@ -1,12 +1,12 @@
 """How fast a training goes, as a share of what its device could do."""
 
-import os
 import re
 import statistics
 import time
 from dataclasses import dataclass, field
 
 from trainer.device import pick_device
+from trainer.distributed import world
 from trainer.log import TrainProgress
 from trainer.model import LanguageModel, torch
 from trainer.settings import TrainSettings
@@ -92,9 +92,7 @@ class Meter:
     def of(cls, settings: TrainSettings, vocab_size: int) -> "Meter":
         """One for a training; of a CPU no peak is known, so it has no MFU."""
         shape, device = Shape.of(settings, vocab_size), pick_device(settings.device)
-        meter = cls(
-            shape.flops_per_token(multiplied(shape)), device, int(os.environ.get("WORLD_SIZE", "1"))
-        )
+        meter = cls(shape.flops_per_token(multiplied(shape)), device, world())
         if device.type == "cuda":
             known = datasheet_peak(torch.cuda.get_device_name(device))
             meter.peaks |= {"datasheet": known} if known else {}
