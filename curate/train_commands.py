@@ -94,7 +94,7 @@ def evaluate_command(  # noqa: PLR0913  # a command's options are its arguments
     loaded, _ = extra("trainer.hugging_face").read_model(model)
     loaded = loaded.to(extra("trainer.device").pick_device(device))
     words = vocabulary.load(model).fingerprint() if (model / "tokenizer.json").exists() else ""
-    tables = {}
+    tables, evaluation = {}, extra("trainer.evaluate")
     for name, folder in sets.items():
         dataset = TokenDataset(folder)
         is_other = words and dataset.manifest["vocabulary"] != words
@@ -103,13 +103,11 @@ def evaluate_command(  # noqa: PLR0913  # a command's options are its arguments
                 f"--data {name}: the tokens in {folder} are not of the tokenizer of {model}; "
                 "write shards with that one"
             )
-        tables[name] = extra("trainer.evaluate").document_losses(loaded, dataset, limit)
+        tables[name] = evaluation.document_losses(loaded, dataset, limit)
     if documents:
         _write_documents(documents, tables)
     rows = [
-        {"set": name, **row}
-        for name, table in tables.items()
-        for row in extra("trainer.evaluate").scores(table)
+        {"set": name, **row} for name, table in tables.items() for row in evaluation.scores(table)
     ]
     if as_text:
         typer.echo(json.dumps(rows, indent=1))

@@ -5,7 +5,7 @@ is predicted once per epoch. Each epoch visits all windows in an order of its ow
 permutation. Nothing is remembered from step to step: resuming at step n is asking for step n.
 """
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from fractions import Fraction
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -20,6 +20,8 @@ from tokenizer.dataset import TokenDataset
 from trainer.mixture import Mixture, Planned, Supply, planned, sample_counts
 from trainer.packing import Rows, rows_of
 from trainer.settings import Source, TrainSettings
+
+_Share = tuple[Rows, Positions, Positions]
 
 IGNORED = -100  # a target that is not trained; the value that torch ignores by default
 
@@ -102,20 +104,18 @@ class Loader:
 
     def stored(self, first: int, count: int) -> NDArray[np.unsignedinteger[Any]]:
         """The samples first, first + 1, ... as rows of context + 1 tokens."""
-        tokens = np.empty((count, self._length), self._dtype)
-        for source, places, rows in self._by_source(first, count):
-            source.read(rows, [tokens[place] for place in places.tolist()])
-        return tokens
+        return self._read(self._by_source(first, count), count)
 
     def rows(self, first: int, count: int) -> Window:
         """The same samples as a model is fed with them."""
-        stored = self.stored(first, count)
+        shares = self._by_source(first, count)
+        stored = self._read(shares, count)
         wide = stored.astype(np.int64)
         if not self._masked and self._is_full:
             return Window(wide[:, :-1], wide[:, 1:], None)
         targets = stored[:, 1:].astype(np.int64)
         marks, documents = np.empty(0, np.int64), None
-        for source, places, rows in self._by_source(first, count):
+        for source, places, rows in shares:
             filled = source.filled(rows)
             for short in np.flatnonzero(filled < self._length).tolist():
                 targets[places[short], filled[short] - 1 :] = IGNORED
@@ -130,12 +130,20 @@ class Loader:
             targets.reshape(-1)[marks - marks // self._length - 1] = IGNORED
         return Window(wide[:, :-1], targets, documents)
 
-    def _by_source(self, first: int, count: int) -> Iterator[tuple[Rows, Positions, Positions]]:
+    def _by_source(self, first: int, count: int) -> list[_Share]:
         """The samples of each source: their places among these, and their rows."""
         sources, rows = self.order(first, count)
+        shares = []
         for source in np.unique(sources).tolist():
             places = np.flatnonzero(sources == source)
-            yield self._rows[source], places, rows[places]
+            shares.append((self._rows[source], places, rows[places]))
+        return shares
+
+    def _read(self, shares: list[_Share], count: int) -> NDArray[np.unsignedinteger[Any]]:
+        tokens = np.empty((count, self._length), self._dtype)
+        for source, places, rows in shares:
+            source.read(rows, [tokens[place] for place in places.tolist()])
+        return tokens
 
 
 def numbered(marks: Positions, count: int, length: int) -> NDArray[np.int32]:
