@@ -22,6 +22,7 @@ LOW, HIGH, BEGIN, HASHED = range(4)  # as `pretokenize` writes a piece
 AHEAD = 64  # pieces whose slots are asked for before they are needed
 KEPT_BYTES = 64  # longer pieces are not kept in the cache
 KEPT_TOKENS = 16  # nor are pieces of more tokens
+COUNT, TOKEN = np.uint64(60), np.uint64((1 << 20) - 1)
 
 
 @borrowing
@@ -68,14 +69,23 @@ def exchange(cache: Any, first: Any) -> None:
     slots, more, spellings = cache
     for k in range(4 * first, 4 * first + 4):
         slots[k], slots[k + 4] = slots[k + 4], slots[k]
-    tokens = max(slots[4 * first + 3] >> HALF, slots[4 * first + 7] >> HALF)
-    for k in range(np.int64(tokens) - 3):
+    tokens = max(slots[4 * first + 2] >> COUNT, slots[4 * first + 6] >> COUNT) + np.uint64(1)
+    for k in range(np.int64(tokens) - 6):
         more[first, k], more[first + 1, k] = more[first + 1, k], more[first, k]
     if max(slots[4 * first + 1], slots[4 * first + 5]) >= LONG:
         for k in range(KEPT_BYTES):
             spelled = spellings[first, k]
             spellings[first, k] = spellings[first + 1, k]
             spellings[first + 1, k] = spelled
+
+
+@borrowing
+def three_of(out: Any, position: Any, count: Any) -> Any:
+    """Up to three tokens in one word."""
+    word = np.uint64(0)
+    for k in range(count):
+        word |= np.uint64(out[position + k]) << np.uint64(20 * k)
+    return word
 
 
 @borrowing
@@ -91,10 +101,10 @@ def keep(text: Any, piece: Any, cache: Any, out: Any, span: Any) -> None:
     slot = np.int64(hashed & np.uint64(len(slots) // 8 - 1)) * 2
     slot += slots[4 * slot + 1] != np.uint64(0)
     slots[4 * slot], slots[4 * slot + 1] = low, high
-    slots[4 * slot + 2] = np.uint64(out[position]) | np.uint64(out[position + 1]) << HALF
-    slots[4 * slot + 3] = np.uint64(out[position + 2]) | np.uint64(count) << HALF
-    for k in range(3, count):
-        more[slot, k - 3] = out[position + k]
+    slots[4 * slot + 2] = three_of(out, position, min(count, 3)) | np.uint64(count - 1) << COUNT
+    slots[4 * slot + 3] = three_of(out, position + 3, min(count - 3, 3))
+    for k in range(6, count):
+        more[slot, k - 6] = out[position + k]
     if high >= LONG:
         for k in range(np.int64(high & LENGTH)):
             spellings[slot, k] = text[np.int64(begin) + k]
@@ -117,14 +127,17 @@ def differs(text: Any, piece: Any, cache: Any, at: Any) -> Any:
 def write_kept(cache: Any, at: Any, out: Any, position: Any) -> Any:
     """Write the tokens that a slot holds: how many they are."""
     slots, more, _ = cache
-    # Three tokens are written where one is wanted: cheaper than asking.
-    two, last = slots[at + np.uint64(2)], slots[at + np.uint64(3)]
-    out[position] = np.uint32(two & LOWER_HALF)
-    out[position + np.uint64(1)] = np.uint32(two >> HALF)
-    out[position + np.uint64(2)] = np.uint32(last & LOWER_HALF)
-    count = last >> HALF
-    for k in range(np.uint64(3), count):
-        out[position + k] = more[at >> np.uint64(2), k - np.uint64(3)]
+    # Six tokens are written where one is wanted: cheaper than asking.
+    first, second = slots[at + np.uint64(2)], slots[at + np.uint64(3)]
+    out[position] = np.uint32(first & TOKEN)
+    out[position + np.uint64(1)] = np.uint32(first >> np.uint64(20) & TOKEN)
+    out[position + np.uint64(2)] = np.uint32(first >> np.uint64(40) & TOKEN)
+    out[position + np.uint64(3)] = np.uint32(second & TOKEN)
+    out[position + np.uint64(4)] = np.uint32(second >> np.uint64(20) & TOKEN)
+    out[position + np.uint64(5)] = np.uint32(second >> np.uint64(40))
+    count = (first >> COUNT) + np.uint64(1)
+    for k in range(np.uint64(6), count):
+        out[position + k] = more[at >> np.uint64(2), k - np.uint64(6)]
     return count
 
 
@@ -210,7 +223,7 @@ def empty_cache(slots: int) -> tuple[Hashes, NDArray[np.uint32], Bytes]:
     """
     return (
         aligned(np.zeros(4 * slots + 8, np.uint64)),
-        np.zeros((slots, KEPT_TOKENS - 3), np.uint32),
+        np.zeros((slots, KEPT_TOKENS - 6), np.uint32),
         np.zeros((slots, KEPT_BYTES), np.uint8),
     )
 
