@@ -11,9 +11,9 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
-from curate.column import Positions, view
+from curate.column import Hashes, Positions, view
 from curate.errors import ModelError
-from curate.kernel import borrowing, helper
+from curate.kernel import alike_of_8, borrowing, helper, trailing_zeros
 from tokenizer.pretokenize import pieces_within
 
 Merges = NDArray[np.int32]
@@ -58,12 +58,12 @@ def rank_of(merges: Any, left: Any, right: Any) -> Any:
     key = np.uint64(left) << RIGHT | np.uint64(right)
     at = bucket_of(entries, key)
     while True:
-        found = NO_ENTRY
-        for k in range(np.uint64(8)):
-            found = min(found, entries[at + k] ^ key << PAIR)
+        alike = alike_of_8(entries, at, key << PAIR, ~RANK)
         # One line in eighty is full: no jump depends on whether the pair was found.
-        if (found <= RANK) | (entries[at + np.uint64(7)] == NO_ENTRY):
-            return np.uint32(found) if found <= RANK else NONE
+        if (alike != np.uint64(0)) | (entries[at + np.uint64(7)] == NO_ENTRY):
+            place = np.uint64(trailing_zeros(alike | np.uint64(128)))
+            found = entries[at + place] & RANK
+            return np.uint32(found) if alike != np.uint64(0) else NONE
         at = (at + np.uint64(8)) & np.uint64(len(entries) - 1)
 
 
@@ -97,6 +97,12 @@ def enter_merges(rows: Any, merges: Any) -> None:
             enter_merge(merges, np.int64(rows[k, 0]), np.int64(rows[k, 1]), np.int64(k))
 
 
+def aligned(words: Hashes) -> Hashes:
+    """The same memory from the first multiple of 64 bytes on, less 8 words in all."""
+    skip = -words.ctypes.data % 64 // 8
+    return words[skip : len(words) - 8 + skip]
+
+
 def empty_tables(numbers: NDArray[np.uint32], again: NDArray[np.uint32]) -> Tables:
     """Room for merges: pairs with their ranks, pairs of bytes.
 
@@ -106,7 +112,7 @@ def empty_tables(numbers: NDArray[np.uint32], again: NDArray[np.uint32]) -> Tabl
     """
     size = 1 << max(4, (2 * len(numbers)).bit_length())
     return (
-        np.full(size, NO_ENTRY, np.uint64),
+        aligned(np.full(size + 8, NO_ENTRY, np.uint64)),
         np.full(1 << 16, NONE, np.uint32),
         numbers,
         again,

@@ -11,6 +11,7 @@ from curate.column import Offsets, Positions, View, view
 from curate.errors import InputError, ModelError
 from tokenizer.bpe import letters_of, merge_tables, scratch_space
 from tokenizer.pretokenize import ends_within, splitter
+from tokenizer.side_by_side import LANES, empty_lanes
 from tokenizer.special import Preparation, joined
 from tokenizer.vocabulary import Vocabulary
 from tokenizer.word_cache import empty_cache, encode_block, token_table
@@ -36,6 +37,7 @@ class Encoder:
         self.vocabulary = vocabulary
         self.machine = splitter(vocabulary.pattern)
         self.scratch = scratch_space()
+        self.lanes = (empty_lanes(), np.zeros(LANES, np.uint64), np.zeros(40, np.uint32))
         merges = merge_tables(vocabulary.merges, letters_of(vocabulary.tokens))
         self.model = (merges, token_table({}))
         if vocabulary.whole:
@@ -97,7 +99,7 @@ class Encoder:
             if position + int(block[-1]) - begin + SPARE > len(out):
                 more = np.empty(len(out) + int(block[-1]) - begin, np.uint32)
                 out = np.concatenate([out[:position], more])
-            work = (self.cache, out, ends, self.scratch)
+            work = (self.cache, out, ends, self.scratch, self.lanes)
             place = (row, begin, position)
             position, row = encode_block(tuple(rows), place, block, self.model, work)
             begin = int(block[-1])

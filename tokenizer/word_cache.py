@@ -15,23 +15,28 @@ from numpy.typing import NDArray
 
 from curate.column import Bytes, Hashes, Positions, view
 from curate.kernel import borrowing, helper, prefetch
-from tokenizer.bpe import HALF, LENGTH, LONG, LOWER_HALF, SHORT, length_of, merge_long, merge_short
-from tokenizer.pretokenize import described, pieces_within
+from tokenizer.bpe import HALF, LENGTH, LONG, LOWER_HALF, SHORT, aligned, length_of, merge_long, merge_short
+from tokenizer.pretokenize import described, pieces_within, word_at
+from tokenizer.side_by_side import *
+from tokenizer.side_by_side import LANES,LANE,MOST_BYTES,NONE
 
 LOW, HIGH, BEGIN, HASHED = range(4)  # as `pretokenize` writes a piece
-AHEAD = 64  # pieces whose slots are asked for before they are needed
+AHEAD = 256  # pieces whose slots are asked for before they are needed
 KEPT_BYTES = 64  # longer pieces are not kept in the cache
 KEPT_TOKENS = 16  # nor are pieces of more tokens
 COUNT, TOKEN = np.uint64(60), np.uint64((1 << 20) - 1)
 
 
 @borrowing
-def is_kept(text: Any, spelling: Any, first: Any, begin: Any, length: Any) -> Any:
-    """Whether a piece is spelled as what is kept from this place on."""
-    for k in range(length):  # noqa: SIM110  # generators are slow in kernels
-        if spelling[first + k] != text[begin + k]:
-            return False
-    return True
+def is_kept(text: Any, kept: Any, first: Any, begin: Any, length: Any) -> Any:
+    """Whether a piece of more than 15 bytes, or of none, is what is kept from this place on."""
+    differing = np.uint64(0)
+    left = length
+    while left > np.uint64(0):
+        # The last eight bytes overlap those before.
+        left = left - np.uint64(8) if left > np.uint64(8) else np.uint64(0)
+        differing |= word_at(kept, first + left) ^ word_at(text, begin + left)
+    return differing == np.uint64(0)
 
 
 @helper
@@ -56,8 +61,8 @@ def whole_token(text: Any, piece: Any, whole: Any) -> Any:
         k = (slots[at] & LOWER_HALF) - np.uint64(1)
         alike = (slots[at] ^ hashed) >> HALF == np.uint64(0)
         if alike and pieces[k, LOW] == low and pieces[k, HIGH] == high:
-            length = np.int64(high & LENGTH) if high >= LONG else np.int64(0)
-            if is_kept(text, spelling, np.int64(pieces[k, BEGIN]), begin, length):
+            length = high & LENGTH if high >= LONG else np.uint64(0)
+            if is_kept(text, spelling, pieces[k, BEGIN], np.uint64(begin), length):
                 return np.int64(numbers[k])
         at = (at + np.uint64(1)) & mask
     return np.int64(-1)
@@ -73,10 +78,10 @@ def exchange(cache: Any, first: Any) -> None:
     for k in range(np.int64(tokens) - 6):
         more[first, k], more[first + 1, k] = more[first + 1, k], more[first, k]
     if max(slots[4 * first + 1], slots[4 * first + 5]) >= LONG:
-        for k in range(KEPT_BYTES):
-            spelled = spellings[first, k]
-            spellings[first, k] = spellings[first + 1, k]
-            spellings[first + 1, k] = spelled
+        for k in range(first * KEPT_BYTES, (first + 1) * KEPT_BYTES):
+            spelled = spellings[k]
+            spellings[k] = spellings[k + KEPT_BYTES]
+            spellings[k + KEPT_BYTES] = spelled
 
 
 @borrowing
@@ -107,7 +112,7 @@ def keep(text: Any, piece: Any, cache: Any, out: Any, span: Any) -> None:
         more[slot, k - 6] = out[position + k]
     if high >= LONG:
         for k in range(np.int64(high & LENGTH)):
-            spellings[slot, k] = text[np.int64(begin) + k]
+            spellings[slot * KEPT_BYTES + k] = text[np.int64(begin) + k]
 
 
 @borrowing
@@ -119,8 +124,8 @@ def differs(text: Any, piece: Any, cache: Any, at: Any) -> Any:
         return True
     if high < LONG:
         return False
-    spelling = spellings[at >> np.uint64(2)]
-    return not is_kept(text, spelling, np.int64(0), begin, np.int64(high & LENGTH))
+    kept = (at >> np.uint64(2)) * np.uint64(KEPT_BYTES)
+    return not is_kept(text, spellings, kept, np.uint64(begin), high & LENGTH)
 
 
 @borrowing
@@ -145,12 +150,14 @@ def write_kept(cache: Any, at: Any, out: Any, position: Any) -> Any:
 def find_or_merge(text: Any, piece: Any, model: Any, cache: Any, state: Any) -> Any:
     """Write the tokens of a piece that its first slot may not hold; 0 if it is too long."""
     merges, whole = model
-    out, position, scratch = state
+    out, position, scratch, is_new = state
     _, high, begin, hashed = piece
     at = (hashed & np.uint64(len(cache[0]) // 8 - 1)) * np.uint64(8)
     if not differs(text, piece, cache, at):
         return np.int64(write_kept(cache, at, out, np.uint64(position)))
     if not differs(text, piece, cache, at + np.uint64(4)):
+        if is_new:
+            return np.int64(write_kept(cache, at + np.uint64(4), out, np.uint64(position)))
         exchange(cache, np.int64(at >> np.uint64(2)))
         return np.int64(write_kept(cache, at, out, np.uint64(position)))
     token = whole_token(text, piece, whole) if len(whole[3]) else np.int64(-1)
@@ -168,8 +175,9 @@ def find_or_merge(text: Any, piece: Any, model: Any, cache: Any, state: Any) -> 
 
 
 @borrowing
-def look_ahead(text: Any, begin: Any, ends: Any, slots: Any, ahead: Any) -> None:
+def look_ahead(text: Any, begin: Any, ends: Any, cache: Any, ahead: Any) -> None:
     """Describe pieces, and ask for their slots before they are looked at."""
+    slots, _, spellings = cache
     mask = np.uint64(len(slots) // 8 - 1)
     for k in range(np.uint64(len(ends))):
         end = np.int64(ends[k])
@@ -177,8 +185,87 @@ def look_ahead(text: Any, begin: Any, ends: Any, slots: Any, ahead: Any) -> None
         ahead[k, np.uint64(0)] = low
         ahead[k, np.uint64(1)] = high
         ahead[k, np.uint64(2)] = hashed
+        ahead[k, np.uint64(3)] = np.uint64(begin)
+        ahead[k, np.uint64(4)] = np.uint64(0)
         prefetch(slots, np.int64((hashed & mask) * np.uint64(8)))
+        if high >= LONG:
+            prefetch(spellings, np.int64((hashed & mask) * np.uint64(2 * KEPT_BYTES)))
         begin = end
+
+
+@borrowing
+def find_new(size: Any, slots: Any, ahead: Any, new: Any) -> Any:
+    """Which of the pieces ahead the first slots do not hold: how many."""
+    mask = np.uint64(len(slots) // 8 - 1)
+    count = np.uint64(0)
+    for k in range(np.uint64(size)):
+        at = (ahead[k, np.uint64(2)] & mask) * np.uint64(8)
+        low, high = ahead[k, np.uint64(0)], ahead[k, np.uint64(1)]
+        new[count] = k
+        count += np.uint64((slots[at] ^ low) | (slots[at + np.uint64(1)] ^ high) != np.uint64(0))
+    return count
+
+
+@borrowing
+def next_new(text: Any, ahead: Any, new: Any, span: Any, cache: Any) -> Any:
+    """Where in `new` the next piece is that the cache does not hold and a lane can."""
+    first, count = span
+    slots = cache[0]
+    mask = np.uint64(len(slots) // 8 - 1)
+    while first < count:
+        k = np.uint64(new[first])
+        low, high, hashed = ahead[k, np.uint64(0)], ahead[k, np.uint64(1)], ahead[k, np.uint64(2)]
+        at = (hashed & mask) * np.uint64(8)
+        if length_of(high) <= MOST_BYTES:
+            piece = (low, high, ahead[k, np.uint64(3)], hashed)
+            if differs(text, piece, cache, at) and differs(text, piece, cache, at + np.uint64(4)):
+                return first
+        first += np.uint64(1)
+    return count
+
+
+@borrowing
+def merge_new(text: Any, ahead: Any, new: Any, model: Any, cache: Any, lanes: Any) -> None:
+    """Merge pieces that the cache does not hold, several at once, and put them into it."""
+    pieces, count = new
+    merges = model[0]
+    tables, places, made = lanes
+    following = np.uint64(0)
+    active = np.int64(0)
+    for lane in range(LANES):
+        places[lane] = count
+        following = next_new(text, ahead, pieces, (following, count), cache)
+        if following < count:
+            k = np.uint64(pieces[following])
+            places[lane] = following
+            following += np.uint64(1)
+            active += 1
+            size = np.uint64(length_of(ahead[k, np.uint64(1)]))
+            start(text, ahead[k, np.uint64(3)], size, merges, tables, np.uint64(lane) * LANE)
+    while active:
+        for lane in range(np.uint64(LANES)):
+            at = lane * LANE
+            best = best_in(tables[0], at)
+            if best != NONE:
+                merge_once(merges, tables, at, best)
+            elif places[lane] < count:
+                k = np.uint64(pieces[places[lane]])
+                high = ahead[k, np.uint64(1)]
+                tokens = tokens_of(merges, tables, at, np.uint64(length_of(high)), made)
+                ahead[k, np.uint64(4)] = np.uint64(1)
+                if tokens <= KEPT_TOKENS:
+                    piece = (ahead[k, np.uint64(0)], high, ahead[k, np.uint64(3)], ahead[k, np.uint64(2)])
+                    keep(text, piece, cache, made, (np.int64(0), tokens))
+                places[lane] = count
+                active -= 1
+                following = next_new(text, ahead, pieces, (following, count), cache)
+                if following < count:
+                    k = np.uint64(pieces[following])
+                    places[lane] = following
+                    following += np.uint64(1)
+                    active += 1
+                    size = np.uint64(length_of(ahead[k, np.uint64(1)]))
+                    start(text, ahead[k, np.uint64(3)], size, merges, tables, at)
 
 
 @helper
@@ -188,13 +275,19 @@ def encode_block(rows: Any, place: Any, ends: Any, model: Any, work: Any) -> tup
     `place` is the row, the byte and the position in the output to begin with.
     """
     text, offsets = rows
-    cache, out, row_ends, scratch = work
+    cache, out, row_ends, scratch, lanes = work
     row, begin, position = place
     slots = cache[0]
     mask = np.uint64(len(slots) // 8 - 1)
-    ahead = np.empty((AHEAD, 3), np.uint64)
+    ahead = np.zeros((AHEAD, 5), np.uint64)
+    new = np.empty(AHEAD + 1, np.uint16)
     for first in range(0, len(ends), AHEAD):
-        look_ahead(text, begin, ends[first : first + AHEAD], cache[0], ahead)
+        size = min(first + AHEAD, len(ends)) - first
+        look_ahead(text, begin, ends[first : first + size], cache, ahead)
+        if not len(model[1][3]):
+            count = find_new(size, slots, ahead, new)
+            if count:
+                merge_new(text, ahead, (new, count), model, cache, lanes)
         for k in range(first, min(first + AHEAD, len(ends))):
             while offsets[row + 1] <= begin:
                 row_ends[row + 1] = position
@@ -206,7 +299,7 @@ def encode_block(rows: Any, place: Any, ends: Any, model: Any, work: Any) -> tup
                 count = np.int64(write_kept(cache, at, out, np.uint64(position)))
             else:
                 piece = (low, high, begin, hashed)
-                state = (out, position, scratch)
+                state = (out, position, scratch, ahead[k - first, 4] != 0)
                 count = np.int64(find_or_merge(text, piece, model, cache, state))
             if not count:
                 length = np.int64(ends[k]) - begin
@@ -224,14 +317,8 @@ def empty_cache(slots: int) -> tuple[Hashes, NDArray[np.uint32], Bytes]:
     return (
         aligned(np.zeros(4 * slots + 8, np.uint64)),
         np.zeros((slots, KEPT_TOKENS - 6), np.uint32),
-        np.zeros((slots, KEPT_BYTES), np.uint8),
+        aligned(np.zeros(8 * slots + 8, np.uint64)).view(np.uint8),
     )
-
-
-def aligned(words: Hashes) -> Hashes:
-    """The same memory from the first multiple of 64 bytes on, less 8 words in all."""
-    skip = -words.ctypes.data % 64 // 8
-    return words[skip : len(words) - 8 + skip]
 
 
 def token_table(tokens: Mapping[int, bytes]) -> tuple[Bytes, Hashes, Positions, Hashes]:
