@@ -1,4 +1,4 @@
-"""The only file that imports numba: how kernels are compiled, cached and driven.
+"""The only file but `vectors.py` that imports numba: how kernels are compiled, cached and driven.
 
 A kernel is a plain function `float64(Document)`. It is compiled when it is first driven, and comes
 back from the disk cache in the next process. All kernels have one type, so one driver serves all.
@@ -16,18 +16,15 @@ from typing import Any, NamedTuple, TypeVar, cast
 
 import numba
 import numpy as np
-from llvmlite import ir
 from numba import types
-from numba.core import cgutils, errors
+from numba.core import errors
 from numba.core.caching import UserProvidedCacheLocator
-from numba.cpython.unsafe.numbers import trailing_zeros as _trailing_zeros
-from numba.extending import intrinsic
 
 from curate.column import Bytes, Hashes, Numbers, Offsets, View
 from curate.errors import KernelError
 
 _ROOT = Path(__file__).parents[1]
-_HELPS = re.compile(r"^@(helper|borrowing|inlined)$", re.MULTILINE)
+_HELPS = re.compile(r"^@(helper|borrowing|inlined|intrinsic)$", re.MULTILINE)
 _IMPORT = re.compile(r"^from ((?:curate|filters|tokenizer)[.\w]*) import", re.MULTILINE)
 _TABLE = re.compile(r'"([\w/-]+\.(?:txt|tsv))"')
 
@@ -174,89 +171,6 @@ def borrowing(function: Function) -> Function:
     compiling everything takes no longer.
     """
     return cast(Function, _compiled(function, nogil=True, _nrt=False, forceinline=True))
-
-
-def _plain_trailing_zeros(bits: Any) -> int:
-    return (int(bits) & -int(bits)).bit_length() - 1
-
-
-@intrinsic
-def _prefetch(_context: Any, array: Any, place: Any) -> Any:
-    def build(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
-        made = context.make_array(signature.args[0])(context, builder, arguments[0])
-        address = builder.bitcast(builder.gep(made.data, [arguments[1]]), cgutils.voidptr_t)
-        words = [cgutils.int32_t] * 3
-        kind = ir.FunctionType(ir.VoidType(), [cgutils.voidptr_t, *words])
-        function = cgutils.get_or_insert_function(builder.module, kind, "llvm.prefetch.p0")
-        # To be read, kept as near as can be, data.
-        builder.call(function, [address, *(cgutils.int32_t(word) for word in (0, 3, 1))])
-        return context.get_dummy_value()
-
-    return types.void(array, place), build
-
-
-def _plain_prefetch(_array: Any, _place: Any) -> None:
-    return None
-
-
-def _loaded(context: Any, builder: Any, signature: Any, arguments: Any, count: int) -> Any:
-    """So many entries of an array from a place on, as one vector."""
-    made = context.make_array(signature.args[0])(context, builder, arguments[0])
-    address = builder.gep(made.data, [arguments[1]])
-    kind = ir.VectorType(address.type.pointee, count)
-    vector = builder.load(builder.bitcast(address, kind.as_pointer()))
-    vector.align = signature.args[0].dtype.bitwidth // 8
-    return vector
-
-
-@intrinsic
-def _least_of_32(_context: Any, array: Any, place: Any) -> Any:
-    def build(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
-        vector = _loaded(context, builder, signature, arguments, 32)
-        kind = ir.FunctionType(vector.type.element, [vector.type])
-        name = f"llvm.vector.reduce.umin.v32i{vector.type.element.width}"
-        return builder.call(cgutils.get_or_insert_function(builder.module, kind, name), [vector])
-
-    return array.dtype(array, place), build
-
-
-def _plain_least_of_32(array: Any, place: Any) -> Any:
-    return array[int(place) : int(place) + 32].min()
-
-
-@intrinsic
-def _alike_of_8(_context: Any, array: Any, place: Any, key: Any, mask: Any) -> Any:
-    def build(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
-        vector = _loaded(context, builder, signature, arguments, 8)
-        kind = vector.type
-
-        def eightfold(value: Any) -> Any:
-            first = builder.insert_element(ir.Constant(kind, ir.Undefined), value, ir.Constant(cgutils.int32_t, 0))
-            return builder.shuffle_vector(first, first, ir.Constant(ir.VectorType(cgutils.int32_t, 8), [0] * 8))
-
-        differing = builder.and_(builder.xor(vector, eightfold(arguments[2])), eightfold(arguments[3]))
-        equal = builder.icmp_unsigned("==", differing, ir.Constant(kind, [0] * 8))
-        return builder.zext(builder.bitcast(equal, ir.IntType(8)), ir.IntType(64))
-
-    return types.uint64(array, place, key, mask), build
-
-
-def _plain_alike_of_8(array: Any, place: Any, key: Any, mask: Any) -> Any:
-    alike = (array[int(place) : int(place) + 8] ^ key) & mask == 0
-    return np.uint64(sum(1 << k for k in range(8) if alike[k]))
-
-
-# Ask for an entry of an array before it is needed: what is not in a core's own cache comes
-# meanwhile.
-prefetch: Any = _plain_prefetch if _settings.DISABLE_JIT else _prefetch
-
-# The smallest of 32 unsigned numbers from a place on. LLVM makes a chain of 31 comparisons of the loop that says the same.
-least_of_32: Any = _plain_least_of_32 if _settings.DISABLE_JIT else _least_of_32
-# Which of eight words from a place on equal a key in the bits of a mask, a bit for each.
-alike_of_8: Any = _plain_alike_of_8 if _settings.DISABLE_JIT else _alike_of_8
-
-# How many zeros a number other than 0 ends in, as bits; one instruction. numba has it for itself.
-trailing_zeros: Any = _plain_trailing_zeros if _settings.DISABLE_JIT else _trailing_zeros
 
 
 class Spans(NamedTuple):

@@ -22,6 +22,8 @@ from curate.errors import RecipeError
 from tokenizer.unicode_table import STRANGER, unicode_classes
 
 STILL = 0x140000  # the class that changes nothing, behind those of all code points
+PAGES = STILL + 64
+FOUR = 32  # of `leads`: the character has four bytes
 
 # Three bits of an entry of the table; the rest is the row to go on from.
 CUT = 1  # a piece ended before this character, and the next one began with it
@@ -32,6 +34,7 @@ BACK = 0  # row 0: nothing fits any more; the piece ends where one was seen last
 # The published patterns need 5 to 54.
 MOST_ROWS = 5_000
 MOST_PAIRS = 1 << 22
+MOST_KINDS = 128  # as many as fit beside ASCII in a byte
 CHARACTER_SET = regex.compile(
     r"(?P<set>\[(?:\\.|[^\[\]\\]|(?&set))*+\])|\\[pP]\{\^?\w+\}|\\[sSdDwWrnt]|\\\W|[^\\]"
 )
@@ -57,15 +60,21 @@ class Automaton(NamedTuple):
     `pairs[row * still**2 + class * still + class]` is the row times still**2, times eight, and
     three bits: a piece ended a byte before the first character, before it, before the second one.
     The class `still - 1` changes nothing: the bytes of a character after its first one have it.
+    `kinds[code + 256 * code]` is the class * still + class of two codes: an ASCII character is its
+    own code, any class is one with 128 added.
     """
 
-    classes: Bytes  # by code point; what a bad byte may spell (to 0x13FFFF); STILL: `still - 1`
+    # By code point; what a bad byte may spell (to 0x13FFFF); STILL: `still - 1`; and from PAGES on
+    # every class 64 times.
+    classes: Bytes
     table: NDArray[np.int32]  # rows one after another, the last entry of each for the end of text
     width: int  # length of a row
     start: int  # row in which a piece begins
     stranger: int  # the code point that a byte which belongs to no character counts as
     pairs: NDArray[np.uint32]
     still: int
+    kinds: NDArray[np.uint16]
+    leads: NDArray[np.uint32]  # see `_leads`
 
 
 @dataclass
@@ -359,15 +368,19 @@ def assembled(classes: Bytes, entries: Entries, start: int, ranks: Positions) ->
     # The class of the end of the text is not met within it: its place is taken.
     steps = np.hstack([entries[:, :-1], rows << 3])
     still = steps.shape[1]
+    if still > MOST_KINDS:
+        raise NotUnderstoodError(f"a pattern that tells {still} kinds of character apart")
     if len(steps) * still**2 > MOST_PAIRS:
         raise RecipeError(f"a pattern of {len(steps)} states and {still} kinds of character")
     second = steps[steps >> 3]
     first = (steps & CUT) << 1 | steps >> 2 & 1
     pairs = (second >> 3) * still**2 << 3 | (second & CUT) << 2 | (second & EARLIER) >> 1
     pairs |= first[:, :, None]
-    every = np.full(STILL + 1, stranger, np.uint8)
+    every = np.full(PAGES + 64 * still, stranger, np.uint8)
     every[: len(classes)] = ranks[classes]
     every[STILL] = still - 1
+    every[PAGES:] = np.repeat(np.arange(still), 64)
+    coded = np.append(every[:128], np.minimum(np.arange(128), still - 1)).astype(np.uint16)
     return Automaton(
         frozen(every),
         frozen(entries.astype(np.int32).reshape(-1)),
@@ -376,7 +389,30 @@ def assembled(classes: Bytes, entries: Entries, start: int, ranks: Positions) ->
         STRANGER,
         frozen(pairs.astype(np.uint32).reshape(-1)),
         still,
+        frozen((coded * still + coded[:, None]).astype(np.uint16).reshape(-1)),
+        frozen(_leads(every)),
     )
+
+
+def _leads(classes: Bytes) -> NDArray[np.uint32]:
+    """What two bytes, the first one times 256, say of the character that begins there.
+
+    Where 64 classes are, of which the last six bits of its third byte choose one (of which its
+    class is all, if it has no third byte; or, behind FOUR, the page is chosen by the third byte,
+    and the class by the fourth), and which bytes behind the first one it has, a bit for each.
+    """
+    both = np.arange(1 << 16)
+    lead, next_bits = both >> 8, both & 0x3F
+    two, three, four = (lead >= low for low in (0xC2, 0xE0, 0xF0))
+    point = np.where(two, (lead & 0x1F) << 6 | next_bits, lead & 0x7F)
+    page = PAGES + 64 * classes[point].astype(np.int64)
+    page = np.where(three, (lead & 0xF) << 12 | next_bits << 6, page)
+    page = np.where(four, (lead & 0x7) << 18 | next_bits << 12 | FOUR, page)
+    page |= 2 * two | 4 * three | 8 * four
+    # What no character begins with asks for itself to follow: never met, so the text is no UTF-8.
+    # 0xF4 may lead beyond the last code point, to what has no meaning: looked at slowly as well.
+    none = (lead >= 0x80) & ~two | (lead >= 0xF4)
+    return np.where(none, 1, page).astype(np.uint32)
 
 
 def covers(machine: Automaton) -> bool:

@@ -13,7 +13,8 @@ from numpy.typing import NDArray
 
 from curate.column import Hashes, Positions, view
 from curate.errors import ModelError
-from curate.kernel import alike_of_8, borrowing, helper, trailing_zeros
+from curate.kernel import borrowing, helper
+from curate.vectors import alike_of_8, least_of_32, trailing_zeros
 from tokenizer.pretokenize import pieces_within
 
 Merges = NDArray[np.int32]
@@ -150,10 +151,10 @@ def merge_tables(merges: Merges, letters: Merges) -> Tables:
 
 @borrowing
 def best_of(values: Any, count: Any) -> Any:
-    """The smallest of so many values, rounded up to eight."""
+    """The smallest of so many values, rounded up to 32."""
     best = NONE
-    for k in range(count):
-        best = min(best, values[k])
+    for k in range(np.uint64(0), count, np.uint64(32)):
+        best = min(best, least_of_32(values, k))
     return best
 
 
@@ -169,13 +170,12 @@ def merge_short(text: Any, merges: Any, out: Any, span: Any) -> Any:
     """Write the tokens of a piece of up to SHORT bytes; how many they are.
 
     Symbols stay where their first byte was. Rank and place are one number, so that one look over
-    all of them, eight at a time, finds the best pair and of equal ones the leftmost.
+    all of them, 32 at a time, finds the best pair and of equal ones the leftmost.
     """
     begin, count, position, scratch = span
     values, symbols, behind, before = scratch
     start_short(text, merges[1], (begin, np.uint64(count)), scratch)
-    padded = np.uint64(count + 7) & ~np.uint64(7)
-    best = best_of(values, padded)
+    best = best_of(values, np.uint64(count))
     while best != NONE:
         left = np.uint64(best & np.uint32(0xFF))
         right = np.uint64(behind[left])
@@ -190,7 +190,7 @@ def merge_short(text: Any, merges: Any, out: Any, span: Any) -> Any:
         if left > np.uint64(0):
             first = np.uint64(before[left])
             values[first] = value_of(merges, symbols, first, left)
-        best = best_of(values, padded)
+        best = best_of(values, np.uint64(count))
     tokens = np.uint64(position)
     k = np.uint64(0)
     while k < np.uint64(count):
@@ -213,7 +213,7 @@ def start_short(text: Any, byte_pairs: Any, span: Any, scratch: Any) -> None:
         two = np.uint64(text[begin + k]) << np.uint64(8) | np.uint64(text[begin + k + np.uint64(1)])
         rank = byte_pairs[two]
         values[k] = rank << np.uint32(8) | np.uint32(k) if rank != NONE else NONE
-    for k in range(count - np.uint64(1), count + np.uint64(7)):
+    for k in range(count - np.uint64(1), count + np.uint64(31)):
         values[k] = NONE
 
 
@@ -354,7 +354,7 @@ def recovered_merges(spelled: Sequence[bytes], numbers: Positions, letters: Merg
 def scratch_space() -> Tables:
     """What `merge_short` writes to: values, tokens, places behind and before."""
     return (
-        np.empty(SHORT + 8, np.uint32),
+        np.empty(SHORT + 32, np.uint32),
         np.empty(SHORT, np.uint32),
         np.empty(SHORT, np.uint16),
         np.empty(SHORT, np.uint16),

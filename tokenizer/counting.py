@@ -6,7 +6,8 @@ import numpy as np
 import pyarrow as pa
 
 from curate.column import Bytes, Hashes, Positions, view
-from curate.kernel import borrowing, prefetch
+from curate.kernel import borrowing
+from curate.vectors import prefetch
 from tokenizer.pretokenize import Pattern, lengths_of, pieces_of, pieces_within, splitter
 
 COUNTS = pa.schema([("piece", pa.binary()), ("count", pa.int64())])

@@ -11,7 +11,7 @@ from curate.column import Offsets, Positions, View, view
 from curate.errors import InputError, ModelError
 from tokenizer.bpe import letters_of, merge_tables, scratch_space
 from tokenizer.pretokenize import ends_within, splitter
-from tokenizer.side_by_side import LANES, empty_lanes
+from tokenizer.side_by_side import empty_lanes
 from tokenizer.special import Preparation, joined
 from tokenizer.vocabulary import Vocabulary
 from tokenizer.word_cache import empty_cache, encode_block, token_table
@@ -23,6 +23,8 @@ BYTE_KINDS = (pa.binary(), pa.large_binary(), pa.binary_view())
 TEXT_KINDS = (pa.string(), pa.large_string(), pa.string_view(), *BYTE_KINDS, pa.null())
 # Slots of the cache, 32 bytes each: 16 MB, of which common words use what fits a core's own.
 SLOTS = 1 << 19
+# Room for so many times the tokens that are expected: no more than what is used is ever touched.
+ROOM = 1.1
 # Kernels write up to so many tokens past the end.
 SPARE = 32
 
@@ -37,7 +39,8 @@ class Encoder:
         self.vocabulary = vocabulary
         self.machine = splitter(vocabulary.pattern)
         self.scratch = scratch_space()
-        self.lanes = (empty_lanes(), np.zeros(LANES, np.uint64), np.zeros(40, np.uint32))
+        self.lanes = empty_lanes()
+        self.density = 1 / 3  # tokens for a byte of the last texts, with some to spare
         merges = merge_tables(vocabulary.merges, letters_of(vocabulary.tokens))
         self.model = (merges, token_table({}))
         if vocabulary.whole:
@@ -87,18 +90,22 @@ class Encoder:
         parts, items = self.preparations[wanted](texts)
         rows = view(parts)
         tokens, ends = self.merged(rows, ends_within(rows, self.machine))
+        self.density = ROOM * len(tokens) / max(int(rows.offsets[-1] - rows.offsets[0]), 1)
         return joined(tokens, ends, items, len(texts)) if items else (tokens, ends)
 
     def merged(self, rows: View, blocks: Iterable[Offsets]) -> tuple[Tokens, Positions]:
         """The tokens of rows that are cut into pieces: `blocks` says where these end."""
         ends = np.zeros(len(rows.offsets), np.int64)
-        out = np.empty(int(rows.offsets[-1] - rows.offsets[0]) // 3 + SPARE, np.uint32)
-        begin, position, row = int(rows.offsets[0]), 0, 0
+        first, last = int(rows.offsets[0]), int(rows.offsets[-1])
+        out = np.empty(int((last - first) * self.density) + SPARE, np.uint32)
+        begin, position, row = first, 0, 0
         for block in blocks:
             # Never more tokens than bytes.
-            if position + int(block[-1]) - begin + SPARE > len(out):
-                more = np.empty(len(out) + int(block[-1]) - begin, np.uint32)
-                out = np.concatenate([out[:position], more])
+            most = int(block[-1]) - begin
+            if position + most + SPARE > len(out):
+                density = ROOM * position / max(begin - first, 1)
+                more = max(most, int(density * (last - begin))) + SPARE
+                out = np.concatenate([out[:position], np.empty(more, np.uint32)])
             work = (self.cache, out, ends, self.scratch, self.lanes)
             place = (row, begin, position)
             position, row = encode_block(tuple(rows), place, block, self.model, work)

@@ -4,7 +4,8 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from curate.kernel import borrowing, helper, prefetch
+from curate.kernel import borrowing, helper
+from curate.vectors import prefetch
 from tokenizer.spelling import longer
 
 EMPTY = np.uint64(0xFFFFFFFFFFFFFFFF)

@@ -1,8 +1,8 @@
 """The cache of words, bounded, through which pieces become tokens a block at a time.
 
 Most pieces of real text have been seen before. The cache holds the tokens of recent ones, two
-slots for each hash. A slot of 32 bytes has the two words of a piece, three tokens and how many
-there are; further tokens, and the bytes of long pieces, lie elsewhere. What the cache does not know
+slots for each hash. A slot of 32 bytes has the two words of a piece, six tokens and how many there
+are; further tokens, and the bytes of long pieces, lie elsewhere. What the cache does not know
 is looked for among tokens that merges do not make, or merged (`tokenizer/bpe.py`).
 """
 
@@ -14,16 +14,28 @@ import pyarrow as pa
 from numpy.typing import NDArray
 
 from curate.column import Bytes, Hashes, Positions, view
-from curate.kernel import borrowing, helper, prefetch
-from tokenizer.bpe import HALF, LENGTH, LONG, LOWER_HALF, SHORT, aligned, length_of, merge_long, merge_short
+from curate.kernel import borrowing, helper
+from curate.vectors import prefetch
+from tokenizer.bpe import (
+    HALF,
+    LENGTH,
+    LONG,
+    LOWER_HALF,
+    SHORT,
+    aligned,
+    length_of,
+    merge_long,
+    merge_short,
+)
 from tokenizer.pretokenize import described, pieces_within, word_at
-from tokenizer.side_by_side import *
-from tokenizer.side_by_side import LANES,LANE,MOST_BYTES,NONE
+from tokenizer.side_by_side import LANE, LANES, NARROW, merge_best, start, tokens_in
 
 LOW, HIGH, BEGIN, HASHED = range(4)  # as `pretokenize` writes a piece
+NEW = 4  # whether a piece ahead has just been merged
 AHEAD = 256  # pieces whose slots are asked for before they are needed
 KEPT_BYTES = 64  # longer pieces are not kept in the cache
 KEPT_TOKENS = 16  # nor are pieces of more tokens
+# A slot has three tokens of 20 bits in a word, and above those of its first how many less one.
 COUNT, TOKEN = np.uint64(60), np.uint64((1 << 20) - 1)
 
 
@@ -103,6 +115,9 @@ def keep(text: Any, piece: Any, cache: Any, out: Any, span: Any) -> None:
     slots, more, spellings = cache
     low, high, begin, hashed = piece
     position, count = span
+    for k in range(count):
+        if np.uint64(out[position + k]) > TOKEN:
+            return
     slot = np.int64(hashed & np.uint64(len(slots) // 8 - 1)) * 2
     slot += slots[4 * slot + 1] != np.uint64(0)
     slots[4 * slot], slots[4 * slot + 1] = low, high
@@ -182,11 +197,11 @@ def look_ahead(text: Any, begin: Any, ends: Any, cache: Any, ahead: Any) -> None
     for k in range(np.uint64(len(ends))):
         end = np.int64(ends[k])
         low, high, hashed = described(text, begin, end - begin)
-        ahead[k, np.uint64(0)] = low
-        ahead[k, np.uint64(1)] = high
-        ahead[k, np.uint64(2)] = hashed
-        ahead[k, np.uint64(3)] = np.uint64(begin)
-        ahead[k, np.uint64(4)] = np.uint64(0)
+        ahead[k, np.uint64(LOW)] = low
+        ahead[k, np.uint64(HIGH)] = high
+        ahead[k, np.uint64(BEGIN)] = np.uint64(begin)
+        ahead[k, np.uint64(HASHED)] = hashed
+        ahead[k, np.uint64(NEW)] = np.uint64(0)
         prefetch(slots, np.int64((hashed & mask) * np.uint64(8)))
         if high >= LONG:
             prefetch(spellings, np.int64((hashed & mask) * np.uint64(2 * KEPT_BYTES)))
@@ -194,78 +209,74 @@ def look_ahead(text: Any, begin: Any, ends: Any, cache: Any, ahead: Any) -> None
 
 
 @borrowing
-def find_new(size: Any, slots: Any, ahead: Any, new: Any) -> Any:
-    """Which of the pieces ahead the first slots do not hold: how many."""
+def piece_at(ahead: Any, k: Any) -> tuple[Any, Any, Any, Any]:
+    """LOW, HIGH, BEGIN and HASHED of a piece."""
+    low, high = ahead[k, np.uint64(LOW)], ahead[k, np.uint64(HIGH)]
+    return low, high, ahead[k, np.uint64(BEGIN)], ahead[k, np.uint64(HASHED)]
+
+
+@borrowing
+def not_first(size: Any, slots: Any, ahead: Any, found: Any) -> Any:
+    """Which of the pieces ahead are not in the first slot of their hash: how many."""
     mask = np.uint64(len(slots) // 8 - 1)
     count = np.uint64(0)
     for k in range(np.uint64(size)):
-        at = (ahead[k, np.uint64(2)] & mask) * np.uint64(8)
-        low, high = ahead[k, np.uint64(0)], ahead[k, np.uint64(1)]
-        new[count] = k
+        low, high, _, hashed = piece_at(ahead, k)
+        at = (hashed & mask) * np.uint64(8)
+        found[count] = k
         count += np.uint64((slots[at] ^ low) | (slots[at + np.uint64(1)] ^ high) != np.uint64(0))
     return count
 
 
 @borrowing
-def next_new(text: Any, ahead: Any, new: Any, span: Any, cache: Any) -> Any:
-    """Where in `new` the next piece is that the cache does not hold and a lane can."""
-    first, count = span
-    slots = cache[0]
-    mask = np.uint64(len(slots) // 8 - 1)
-    while first < count:
-        k = np.uint64(new[first])
-        low, high, hashed = ahead[k, np.uint64(0)], ahead[k, np.uint64(1)], ahead[k, np.uint64(2)]
-        at = (hashed & mask) * np.uint64(8)
-        if length_of(high) <= MOST_BYTES:
-            piece = (low, high, ahead[k, np.uint64(3)], hashed)
-            if differs(text, piece, cache, at) and differs(text, piece, cache, at + np.uint64(4)):
-                return first
-        first += np.uint64(1)
+def next_new(text: Any, queue: Any, model: Any, cache: Any, ahead: Any) -> Any:
+    """Where in a queue of pieces the next one stands that a lane has to merge, or its length."""
+    found, at, count = queue
+    mask = np.uint64(len(cache[0]) // 8 - 1)
+    while at < count:
+        piece = piece_at(ahead, np.uint64(found[at]))
+        slot = (piece[HASHED] & mask) * np.uint64(8)
+        if (
+            length_of(piece[HIGH]) <= NARROW
+            and differs(text, piece, cache, slot)
+            and differs(text, piece, cache, slot + np.uint64(4))
+            and (not len(model[1][3]) or whole_token(text, piece, model[1]) < 0)
+        ):
+            return at
+        at += np.uint64(1)
     return count
 
 
 @borrowing
-def merge_new(text: Any, ahead: Any, new: Any, model: Any, cache: Any, lanes: Any) -> None:
-    """Merge pieces that the cache does not hold, several at once, and put them into it."""
-    pieces, count = new
-    merges = model[0]
-    tables, places, made = lanes
-    following = np.uint64(0)
-    active = np.int64(0)
-    for lane in range(LANES):
-        places[lane] = count
-        following = next_new(text, ahead, pieces, (following, count), cache)
-        if following < count:
-            k = np.uint64(pieces[following])
-            places[lane] = following
-            following += np.uint64(1)
-            active += 1
-            size = np.uint64(length_of(ahead[k, np.uint64(1)]))
-            start(text, ahead[k, np.uint64(3)], size, merges, tables, np.uint64(lane) * LANE)
+def merge_ahead(text: Any, queue: Any, model: Any, cache: Any, work: Any) -> None:
+    """Put those of the pieces in a queue into the cache that are new, merged several at once."""
+    found, count = queue
+    ahead, lanes, at_work, made = work
+    at_work[:] = count
+    following, active = np.uint64(0), True
     while active:
-        for lane in range(np.uint64(LANES)):
-            at = lane * LANE
-            best = best_in(tables[0], at)
-            if best != NONE:
-                merge_once(merges, tables, at, best)
-            elif places[lane] < count:
-                k = np.uint64(pieces[places[lane]])
-                high = ahead[k, np.uint64(1)]
-                tokens = tokens_of(merges, tables, at, np.uint64(length_of(high)), made)
-                ahead[k, np.uint64(4)] = np.uint64(1)
+        active = False
+        for k in range(np.uint64(LANES)):
+            lane = k * LANE
+            if merge_best(model[0], lanes, lane):
+                active = True
+                continue
+            if at_work[k] < count:
+                place = np.uint64(found[at_work[k]])
+                piece = piece_at(ahead, place)
+                size = np.uint64(length_of(piece[HIGH]))
+                tokens = tokens_in(model[0], lanes, lane, size, made)
                 if tokens <= KEPT_TOKENS:
-                    piece = (ahead[k, np.uint64(0)], high, ahead[k, np.uint64(3)], ahead[k, np.uint64(2)])
                     keep(text, piece, cache, made, (np.int64(0), tokens))
-                places[lane] = count
-                active -= 1
-                following = next_new(text, ahead, pieces, (following, count), cache)
-                if following < count:
-                    k = np.uint64(pieces[following])
-                    places[lane] = following
-                    following += np.uint64(1)
-                    active += 1
-                    size = np.uint64(length_of(ahead[k, np.uint64(1)]))
-                    start(text, ahead[k, np.uint64(3)], size, merges, tables, at)
+                    ahead[place, np.uint64(NEW)] = np.uint64(1)
+            following = next_new(text, (found, following, count), model, cache, ahead)
+            at_work[k] = following
+            if following < count:
+                piece = piece_at(ahead, np.uint64(found[following]))
+                span = (piece[BEGIN], np.uint64(length_of(piece[HIGH])))
+                start(text, span, model[0][1], lanes, lane)
+                following += np.uint64(1)
+                active = True
 
 
 @helper
@@ -279,33 +290,32 @@ def encode_block(rows: Any, place: Any, ends: Any, model: Any, work: Any) -> tup
     row, begin, position = place
     slots = cache[0]
     mask = np.uint64(len(slots) // 8 - 1)
-    ahead = np.zeros((AHEAD, 5), np.uint64)
-    new = np.empty(AHEAD + 1, np.uint16)
+    ahead = np.empty((AHEAD, 5), np.uint64)
+    found = np.empty(AHEAD + 1, np.uint16)
+    ahead_work = (ahead, lanes, np.empty(LANES, np.uint64), np.empty(NARROW + 1, np.uint32))
     for first in range(0, len(ends), AHEAD):
-        size = min(first + AHEAD, len(ends)) - first
+        size = min(AHEAD, len(ends) - first)
         look_ahead(text, begin, ends[first : first + size], cache, ahead)
-        if not len(model[1][3]):
-            count = find_new(size, slots, ahead, new)
-            if count:
-                merge_new(text, ahead, (new, count), model, cache, lanes)
-        for k in range(first, min(first + AHEAD, len(ends))):
+        count = not_first(size, slots, ahead, found)
+        if count:
+            merge_ahead(text, (found, count), model, cache, ahead_work)
+        for k in range(np.uint64(size)):
             while offsets[row + 1] <= begin:
                 row_ends[row + 1] = position
                 row += 1
-            low, high, hashed = ahead[k - first, 0], ahead[k - first, 1], ahead[k - first, 2]
+            low, high, _, hashed = piece_at(ahead, k)
             at = (hashed & mask) * np.uint64(8)
             # Nine in ten pieces: this much is made a part of the loop.
             if high < LONG and (slots[at] ^ low) | (slots[at + np.uint64(1)] ^ high) == 0:
-                count = np.int64(write_kept(cache, at, out, np.uint64(position)))
+                written = np.int64(write_kept(cache, at, out, np.uint64(position)))
             else:
-                piece = (low, high, begin, hashed)
-                state = (out, position, scratch, ahead[k - first, 4] != 0)
-                count = np.int64(find_or_merge(text, piece, model, cache, state))
-            if not count:
-                length = np.int64(ends[k]) - begin
-                count = merge_long(text, model[0], out, (begin, length, position))
-            position += count
-            begin = np.int64(ends[k])
+                state = (out, position, scratch, ahead[k, np.uint64(NEW)] != 0)
+                written = np.int64(find_or_merge(text, piece_at(ahead, k), model, cache, state))
+            end = np.int64(ends[np.uint64(first) + k])
+            if not written:
+                written = merge_long(text, model[0], out, (begin, end - begin, position))
+            position += written
+            begin = end
     return position, row
 
 

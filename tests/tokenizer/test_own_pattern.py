@@ -78,6 +78,13 @@ def test_bytes_that_are_not_utf8_are_cut_as_the_automaton_cuts_them(pattern, row
     assert pieces(slow, rows) == pieces(automaton(PATTERNS[pattern]), rows)
 
 
+def test_a_pattern_that_tells_more_characters_apart_than_fit_a_byte_is_cut_by_regex():
+    words = ["".join(map(chr, range(begin, begin + 2))) for begin in range(0x4E00, 0x4E00 + 140, 2)]
+    (machine,) = splitter("|".join(words))
+    assert machine.reason.startswith("a pattern that tells 14")
+    assert pieces(machine, ["".join(words).encode()]) == [word.encode() for word in words]
+
+
 def test_what_makes_a_pattern_slow_is_told_by_its_place():
     (reason,) = slow_parts(("digit", r"\S+?|\s"))
     assert reason.endswith(r": a lazy or doubled repetition at character 3 of pattern '\\S+?|\\s'")

@@ -126,13 +126,13 @@ def test_unassigned_is_what_tiktoken_does_not_know():
         tiktoken.Encoding("17", pat_str=r"\p{Age:17.0}", mergeable_ranks=letters, special_tokens={})
 
 
-# Characters of two, three and four bytes, and no character, just before and behind a block's end.
+# Characters of two, three and four bytes, and no character, about the end of half a block.
 ODD = st.sampled_from(
     [*map(str.encode, "é一😀\u0301\u2003'²ſ"), b"\xff", b"\xe4", b"\x80", b"\xf0\x9f"]
 )
 AT_BLOCK_ENDS = st.lists(
     st.tuples(
-        st.integers(1, 3).map(lambda n: 64 * n),
+        st.integers(1, 6).map(lambda n: 32 * n),
         st.integers(-6, 6),
         st.sampled_from([b"a", b" a", b"ab ", b"1", b" ", b"\n ", "é".encode(), "一".encode()]),
         st.lists(ODD, max_size=3).map(b"".join),
@@ -185,6 +185,14 @@ def test_cl100k_takes_three_digits_and_ignores_case_in_contractions():
     assert cut(pa.array(["12345 I'LL \n x'ſ"]), "cl100k") == (
         [b"123", b"45", b" I", b"'LL", b" \n", b" x", "'ſ".encode()]
     )
+
+
+@pytest.mark.parametrize("before", range(64))
+def test_what_is_guessed_of_the_middle_of_a_block_may_be_wrong(before):
+    text = "a" * before + "1" * 200 + "一" * 100 + "1" * 200
+    threes = [b"111"] * 66 + [b"11"]
+    letters = [b"a" * before] if before else []
+    assert cut(pa.array([text]), "cl100k") == [*letters, *threes, "一".encode() * 100, *threes]
 
 
 def test_bloom_keeps_what_lies_between_two_matches():
