@@ -20,10 +20,11 @@ from curate.errors import InputError
 from curate.schema import TEXT
 from filters.classifier import normalised
 from filters.fasttext_file import LABEL
-from tokenizer.corpus import BLOCK_BYTES, PACKED, line_batches, parquet
+from tokenizer.corpus import PACKED, line_batches, parquet
 
 HEAPS = 64  # sorted one after another, so that a 64th of the text is in memory
 ROWS = 1 << 12
+JSON_BYTES = 16 << 20  # an object must fit in a block
 # What parts words for fastText, as spaces: its training takes a line for a document.
 SPACES = bytes.maketrans(b"\0\t\n\v\f\r", b" " * 6)
 # A word that fastText would take for a label of the document.
@@ -89,7 +90,7 @@ def record_batches(path: Path) -> Iterator[pa.RecordBatch]:
                 if not stream.read(1):
                     return
             with pa.input_stream(path) as stream:
-                options = pyarrow.json.ReadOptions(block_size=BLOCK_BYTES)
+                options = pyarrow.json.ReadOptions(block_size=JSON_BYTES)
                 yield from pyarrow.json.open_json(stream, options)
         else:
             yield from line_batches(path)

@@ -14,7 +14,7 @@ from tokenizers import models, pre_tokenizers, trainers
 from curate.errors import InputError, RecipeError
 from tokenizer import reference
 from tokenizer.corpus import text_batches
-from tokenizer.counting import COUNTS, Tally, count_pieces, pieces_in
+from tokenizer.counting import COUNTS, HASHED, Tally, count_pieces, hashes_of, pieces_in
 from tokenizer.letters import letters
 from tokenizer.pretokenize import PATTERNS
 from tokenizer.train import Train, train
@@ -170,6 +170,12 @@ def test_counts_have_64_bits(tmp_path):
     table = tally.counted()[0].sort_by("piece")
     assert table["count"].to_pylist() == [(1 << 41) + 9, 6]
     assert merges(train(table.cast(COUNTS), Train(vocab_size=260))) == [(b"a", b"b"), (b"c", b"d")]
+
+
+@given(pieces=st.lists(st.binary(min_size=1, max_size=40), min_size=1))
+def test_pieces_lie_in_tables_by_the_hash_that_they_come_with(pieces):
+    rows = pieces_in(pa.array(pieces, pa.binary()))[1]
+    assert hashes_of(rows).tolist() == rows[:, HASHED].tolist()
 
 
 def test_no_text_gives_the_bytes_and_the_special_token():
