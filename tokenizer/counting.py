@@ -200,13 +200,19 @@ class Tally:
 
     def counted(self) -> tuple[pa.Table, Hashes]:
         """All pieces with their counts, sorted by hash, and the hashes."""
-        slots = self.slots[self.slots[:, HIGH] > 0]
+        slots = self.slots[np.flatnonzero(self.slots[:, HIGH])]
         hashes = hashes_of(slots)
         order = np.argsort(hashes)
         hashes = hashes[order]
         if (hashes[1:] == hashes[:-1]).any():  # where they lie in the table tells of its history
             order = np.lexsort((slots[:, HIGH], slots[:, LOW], hashes_of(slots)))
-        slots = slots[order]
+        return self._spelled(slots[order]), hashes
+
+    def pieces(self) -> pa.Table:
+        """All pieces with their counts, in the order of the table: not the same in another one."""
+        return self._spelled(self.slots[np.flatnonzero(self.slots[:, HIGH])])
+
+    def _spelled(self, slots: Hashes) -> pa.Table:
         ends = np.cumsum(lengths_of(slots))
         size = int(ends[-1]) if len(ends) else 0
         wide = size >= 1 << 31
@@ -218,7 +224,7 @@ class Tally:
         buffers = [None, pa.py_buffer(offsets), pa.py_buffer(out)]
         column = pa.Array.from_buffers(kind, len(slots), buffers)
         counts = pa.array(slots[:, COUNT].astype(np.int64))
-        return pa.table({"piece": column, "count": counts}), hashes
+        return pa.table({"piece": column, "count": counts})
 
 
 def count_pieces(texts: pa.Array, pattern: Pattern) -> pa.Table:

@@ -196,6 +196,16 @@ def merged(
             yield tallies
 
 
+def summed(paths: Sequence[Path], memory: int, weights: dict[str, int]) -> Iterator[pa.Table]:
+    """All pieces of all files, each in one row with the weighted sum of its counts."""
+    if len(paths) == 1 and list(weights.values()) == [1]:
+        with pq.ParquetFile(paths[0]) as file:  # where they are each in one row
+            yield file.read(["piece", "count"])
+        return
+    for tallies in merged(paths, memory, weights):
+        yield from (tally.pieces() for tally in tallies.values())
+
+
 def size_merged(path: Path) -> int:
     """The memory in which a file could be merged at once."""
     said = pq.read_metadata(path)

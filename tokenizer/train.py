@@ -23,8 +23,8 @@ from curate.schema import TEXT, Batch
 from curate.settings import given
 from curate.sizes import shown
 from tokenizer import balance
-from tokenizer.counting import COUNTS, Tally
-from tokenizer.counts import Counter, merged, totals_of
+from tokenizer.counting import COUNTS
+from tokenizer.counts import Counter, summed, totals_of
 from tokenizer.letters import BYTE_OF, LETTERS, MOST_TOKENS, letters
 from tokenizer.merge import EDGE, Row, byte_pairs, lay, merges_of, scratch_of
 from tokenizer.normalize import normalized
@@ -235,7 +235,7 @@ def learn(
     if settings.balance:
         weights, unit = balance.weights_of(totals, settings.alpha, settings.ratios), balance.ONE
     weights = weights or dict.fromkeys(totals, 1)
-    pieces, said = kept_pieces(merged(paths, memory // 3, weights), settings.min_count, unit)
+    pieces, said = kept_pieces(summed(paths, memory // 3, weights), settings.min_count, unit)
     refuse_large(pieces, memory)
     vocabulary = train(pieces, settings, unit, progress)
     return vocabulary, {
@@ -253,19 +253,18 @@ def learn(
 
 
 def kept_pieces(
-    parts: Iterator[dict[str, Tally]], least: int, unit: int
+    parts: Iterator[pa.Table], least: int, unit: int
 ) -> tuple[pa.Table, dict[str, int]]:
     """All pieces that occur so often, and how many there were and are left out."""
     tables = [COUNTS.empty_table()]
     sums = np.zeros(4, np.int64)
-    for tallies in parts:
-        for tally in tallies.values():
-            table = tally.counted()[0].cast(COUNTS)
-            # What is weighted may count less than one, and stays.
-            low = least * unit if least > 1 else 0
-            tables.append(table.filter(pc.greater_equal(table["count"], low)))
-            counts = (int(pc.sum(one["count"]).as_py() or 0) for one in (table, tables[-1]))
-            sums += [table.num_rows, tables[-1].num_rows, *counts]
+    for part in parts:
+        table = kept = part.cast(COUNTS)
+        if least > 1:  # what is weighted may count less than one, and stays
+            kept = table.filter(pc.greater_equal(table["count"], least * unit))
+        tables.append(kept)
+        counts = (int(pc.sum(one["count"]).as_py() or 0) for one in (table, kept))
+        sums += [table.num_rows, kept.num_rows, *counts]
     rows, kept_rows, every, kept = sums.tolist()
     return pa.concat_tables(tables), {
         "pieces": every // unit,
@@ -277,15 +276,25 @@ def kept_pieces(
 
 def refuse_part(path: Path, settings: Train, memory: int | None) -> None:
     """Refuse to go on once the pieces of one part alone are too many to learn from."""
-    if settings.min_count == 1 and not settings.balance:
-        pieces = pq.read_table(path, columns=["piece", "count"])
-        refuse_large(pieces, memory or free_memory(), "at least ")
+    if settings.min_count > 1 or settings.balance:
+        return
+    memory = memory or free_memory()
+    with pq.ParquetFile(path) as file:
+        said = file.metadata
+        size = sum(said.row_group(k).total_byte_size for k in range(said.num_row_groups))
+        if memory_for(size, said.num_rows) > memory:  # it may be: numbers and names are in it too
+            refuse_large(file.read(["piece", "count"]), memory, "at least ")
+
+
+def memory_for(size: int, pieces: int) -> int:
+    """The memory in which so many pieces of so many bytes are learned from."""
+    return size * BYTE_MEMORY + pieces * PIECE_MEMORY
 
 
 def refuse_large(pieces: pa.Table, memory: int, about: str = "") -> None:
     """Refuse pieces that cannot be learned from in so much memory."""
     size = int(pc.sum(pc.binary_length(pieces["piece"])).as_py() or 0)
-    needs = size * BYTE_MEMORY + pieces.num_rows * PIECE_MEMORY
+    needs = memory_for(size, pieces.num_rows)
     if needs > memory:
         once = int(pc.sum(pc.less(pieces["count"], 2)).as_py() or 0)
         raise InputError(
