@@ -215,7 +215,7 @@ def names_within(vocabulary: "Vocabulary") -> dict[str, int]:
 
 def as_json(vocabulary: "Vocabulary") -> dict[str, Any]:
     """The tokenizer as `tokenizers` and `transformers` read it."""
-    tokens = vocabulary.tokens
+    tokens = [letters(token) for token in vocabulary.tokens]
     patterns = vocabulary.patterns
     # A space is put before every piece of a split that comes first: ByteLevel has to split itself.
     if vocabulary.prefix_space and patterns not in (("gpt2",), (WHOLE_TEXT,)):
@@ -230,7 +230,7 @@ def as_json(vocabulary: "Vocabulary") -> dict[str, Any]:
     splits = [] if vocabulary.prefix_space else [split_as_json(pattern) for pattern in patterns]
     name = vocabulary.normalization
     names = vocabulary.names
-    if clash := names.keys() & {letters(token) for token in tokens if token}:
+    if clash := names.keys() & set(filter(None, tokens)):
         raise ModelError(f"a tokenizer.json cannot tell the name {min(clash)!r} from a token")
     return {
         "version": "1.0",
@@ -257,12 +257,11 @@ def as_json(vocabulary: "Vocabulary") -> dict[str, Any]:
             "byte_fallback": False,
             "ignore_merges": vocabulary.whole,
             "vocab": {
-                **{letters(token): i for i, token in enumerate(tokens) if token},
+                **{token: i for i, token in enumerate(tokens) if token},
                 **names_within(vocabulary),
             },
             "merges": [
-                [letters(tokens[left]), letters(tokens[right])]
-                for left, right, _ in vocabulary.merges.tolist()
+                [tokens[left], tokens[right]] for left, right, _ in vocabulary.merges.tolist()
             ],
         },
     }

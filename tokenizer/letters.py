@@ -29,7 +29,7 @@ Fields = dict[str, Any]
 
 def letters(token: bytes) -> str:
     """A token as byte-level files write it."""
-    return "".join(LETTERS[byte] for byte in token)
+    return token.decode("latin-1").translate(LETTERS)
 
 
 def refuse(path: Path, what: str) -> ModelError:

@@ -97,13 +97,17 @@ def members(character_set: str, every: list[Group]) -> Mask:
 def unicode_classes(character_sets: tuple[str, ...]) -> tuple[Bytes, NDArray[np.bool_]]:
     """Class of each code point, and which set holds which class: `held[character_set, class]`.
 
-    Two code points share a class if no set tells them apart. Takes 0.1 to 0.3 s.
+    Two code points share a class if no set tells them apart. Takes about 0.05 s: classes are found
+    for runs of code points that no set tells apart, some 2,000, where they took 0.1 s for each one.
     """
     every = groups()
-    classes = np.zeros(POINTS, np.int64)
+    masks = np.array([members(character_set, every) for character_set in character_sets], np.bool_)
+    masks = masks.reshape(-1, POINTS)
+    begins = np.flatnonzero(np.append(True, (masks[:, 1:] != masks[:, :-1]).any(axis=0)))
+    classes = np.zeros(len(begins), np.int64)
     held = np.zeros((0, 1), np.bool_)
-    for character_set in character_sets:
-        split = classes * 2 + members(character_set, every)
+    for mask in masks[:, begins]:
+        split = classes * 2 + mask
         present = np.flatnonzero(np.bincount(split, minlength=2 * held.shape[1]))
         rank = np.zeros(2 * held.shape[1], np.int64)
         rank[present] = np.arange(len(present))
@@ -111,4 +115,5 @@ def unicode_classes(character_sets: tuple[str, ...]) -> tuple[Bytes, NDArray[np.
         held = np.vstack([held[:, present // 2], present % 2 == 1])
     if held.shape[1] > 255:
         raise RecipeError(f"a pattern of {held.shape[1]} kinds of character; at most 255 will do")
-    return frozen(classes.astype(np.uint8)), held
+    sizes = np.diff(begins, append=POINTS)
+    return frozen(np.repeat(classes.astype(np.uint8), sizes)), held
