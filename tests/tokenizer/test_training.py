@@ -20,7 +20,7 @@ from typer.testing import CliRunner
 
 from curate.cli import app
 from curate.errors import InputError, RecipeError
-from tokenizer import corpus, counts, reference
+from tokenizer import corpus, counts, reference, training
 from tokenizer.balance import ONE, shares_of, weights_of
 from tokenizer.corpus import Part, line_blocks, parts_of, text_batches
 from tokenizer.counts import Counter, merged, totals_of
@@ -215,6 +215,19 @@ def test_a_training_that_was_cut_off_goes_on(tmp_path, monkeypatch):
     assert (said["parts"], said["reused"]) == (4, 1)
     assert said["fingerprint"] == uncut[0]
     assert (tmp_path / "cut" / "tokenizer.json").read_bytes() == uncut[1]
+
+
+def test_a_file_that_changed_after_it_was_cut_off_is_counted_again(tmp_path, monkeypatch):
+    paths = write_corpus(tmp_path / "in")
+    with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
+        patch.setattr(training, "learned", lambda *_: signal.raise_signal(signal.SIGINT))
+        train_on_files(paths, Train(vocab_size=400), tmp_path / "cut")
+    text, times = paths[2], paths[2].stat()
+    text.write_bytes(text.read_bytes().replace(b"e", b"o"))
+    os.utime(text, ns=(times.st_atime_ns, times.st_mtime_ns))
+    said = train_on_files(paths, Train(vocab_size=400), tmp_path / "cut")
+    assert (said["parts"], said["reused"]) == (4, 3)
+    assert said["fingerprint"] == fingerprints(tmp_path / "uncut", paths, 0, None)[0]
 
 
 @pytest.mark.skipif(not COMPILED, reason="as plain Python it is not done before it is killed")
