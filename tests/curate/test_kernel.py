@@ -219,6 +219,20 @@ def test_a_run_with_a_mistaken_filter_ends_with_one_line(tmp_path):
         assert "Traceback" not in done.stderr and len(done.stderr.splitlines()) <= 2
 
 
+@pytest.mark.skipif(PLAIN, reason="plain Python compiles nothing")
+def test_a_helper_that_is_kept_is_loaded_without_what_compiles_helpers():
+    script = (
+        "import sys; from tokenizer.counting import count_pieces; import pyarrow as pa\n"
+        "assert count_pieces(pa.array(['a text']), 'gpt2').num_rows == 2\n"
+        "print('numba.np.linalg' in sys.modules)"
+    )
+    said = [
+        subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
+        for _ in range(2)
+    ]
+    assert said[1].stdout == "False\n"
+
+
 def test_helpers_take_arrays_and_numbers():
     @kernel.helper
     def total(numbers, factor):
