@@ -23,7 +23,7 @@ from curate.progress import Watcher
 from curate.room import memory_share
 from curate.schema import TEXT
 from curate.store import WorkFolder, digest, disk_errors, finished, owned
-from tokenizer.corpus import JSON, Part, named, parquet, parts_of, text_batches
+from tokenizer.corpus import ALONE, JSON, Part, named, parquet, parts_of, text_batches
 from tokenizer.counting import count_pieces
 from tokenizer.counts import Counter
 from tokenizer.pretokenize import splitter
@@ -85,7 +85,7 @@ def train_on_files(
     """
     if not paths:
         raise InputError("no input: name Parquet, JSONL or text files to train on")
-    parts = [part for path in paths for part in parts_of(path)]
+    parts = [part for path in paths for part in parts_of(path, 1 if means[0] else ALONE)]
     check_columns(paths, settings)
     workers, memory = min(means[0], len(parts)), means[1]
     started = time.perf_counter()
