@@ -69,7 +69,7 @@ LOWS = np.array([(1 << 8 * min(length, 8)) - 1 for length in range(16)], np.uint
 HIGHS = np.array([(1 << 8 * max(length - 8, 0)) - 1 for length in range(16)], np.uint64)
 
 # Pieces come in blocks that stay in a core's own cache, together with the bytes they cover.
-BLOCK = 1 << 12
+BLOCK = 1 << 13
 MOST_ENDS = 72  # one before a block, 64 in it, 7 written too much
 
 
