@@ -32,7 +32,8 @@ from tokenizer.side_by_side import LANE, LANES, NARROW, merge_best, start, token
 
 LOW, HIGH, BEGIN, HASHED = range(4)  # as `pretokenize` writes a piece
 NEW = 4  # whether a piece ahead has just been merged
-AHEAD = 256  # pieces whose slots are asked for before they are needed
+# Pieces whose slots are asked for before they are needed; new ones among them are merged at once.
+AHEAD = 256
 KEPT_BYTES = 64  # longer pieces are not kept in the cache
 KEPT_TOKENS = 16  # nor are pieces of more tokens
 # A slot has three tokens of 20 bits in a word, and above those of its first how many less one.
@@ -320,7 +321,7 @@ def encode_block(rows: Any, place: Any, ends: Any, model: Any, work: Any) -> tup
 
 
 def empty_cache(slots: int) -> tuple[Hashes, NDArray[np.uint32], Bytes]:
-    """Slots, further tokens of pieces that have more than three, and the bytes of long pieces.
+    """Slots, further tokens of pieces that have more than six, and the bytes of long pieces.
 
     What no piece needs is not touched, and takes no memory.
     """
