@@ -2,8 +2,9 @@
 
 Most pieces of real text have been seen before. The cache holds the tokens of recent ones, two
 slots for each hash. A slot of 32 bytes has the two words of a piece, six tokens and how many there
-are; further tokens, and the bytes of long pieces, lie elsewhere. What the cache does not know
-is looked for among tokens that merges do not make, or merged (`tokenizer/bpe.py`).
+are; further tokens, and the bytes of long pieces, lie elsewhere. What the cache does not know is
+looked for among tokens that merges do not make, or merged: short pieces side by side ahead of their
+turn (`tokenizer/side_by_side.py`), others when it comes (`tokenizer/bpe.py`).
 """
 
 from collections.abc import Mapping
