@@ -26,22 +26,29 @@ from curate.errors import KernelError
 
 _ROOT = Path(__file__).parents[1]
 _HELPS = re.compile(r"^@(helper|borrowing|inlined|intrinsic)$", re.MULTILINE)
-_IMPORT = re.compile(r"^from ((?:curate|filters|tokenizer)[.\w]*) import", re.MULTILINE)
+_IMPORT = re.compile(
+    r"^from ((?:curate|filters|tokenizer)[.\w]*) import (\([^)]*\)|.*)$", re.MULTILINE
+)
+_CONSTANT = re.compile(r"\b[A-Z][A-Z\d_]+\b")
 _TABLE = re.compile(r'"([\w/-]+\.(?:txt|tsv))"')
 
 
 @cache
 def _sources(path: Path) -> frozenset[Path]:
-    """A file of kernels, the files with helpers that it imports, and the tables that these name."""
+    """A file of kernels, files whose helpers or constants it imports, the tables named in these."""
     text = path.read_text(encoding="utf-8")
     found = {path}
     for name in _TABLE.findall(text):
         places = (path.parent, *(_ROOT / "filters").glob("lists/**/"))
         found |= {place / name for place in places if (place / name).is_file()}
-    for module in _IMPORT.findall(text):
+    for module, names in _IMPORT.findall(text):
         source = _ROOT / f"{module.replace('.', '/')}.py"
-        if source.is_file() and _HELPS.search(source.read_text(encoding="utf-8")):
+        if not source.is_file():
+            continue
+        if _HELPS.search(source.read_text(encoding="utf-8")):
             found |= _sources(source)
+        elif _CONSTANT.search(names):
+            found.add(source)
     return frozenset(found)
 
 
@@ -49,8 +56,8 @@ def cache_folder(path: Path = Path(__file__)) -> Path:
     """Where the compiled kernels of a file are kept, named after all that numba's check overlooks.
 
     numba notices a change in the file of a kernel, but neither in a helper of another file nor in a
-    table that the kernel froze. Constants of kernels therefore stand in files that have helpers,
-    and tables are read from files that are named in quotes where they are read.
+    table that the kernel froze. Tables are therefore read from files that are named in quotes where
+    they are read.
     """
     key = hashlib.sha256(numba.__version__.encode())
     for source in sorted(_sources(path)):

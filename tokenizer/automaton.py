@@ -407,11 +407,14 @@ def _leads(classes: Bytes) -> NDArray[np.uint32]:
     point = np.where(two, (lead & 0x1F) << 6 | next_bits, lead & 0x7F)
     page = PAGES + 64 * classes[point].astype(np.int64)
     page = np.where(three, (lead & 0xF) << 12 | next_bits << 6, page)
+    # ASCII in three bytes is none: only what takes one byte is in a class of which EARLIER tells.
+    page = np.where(three & (page < 128), PAGES + 64 * np.int64(classes[STRANGER]), page)
     page = np.where(four, (lead & 0x7) << 18 | next_bits << 12 | FOUR, page)
     page |= 2 * two | 4 * three | 8 * four
     # What no character begins with asks for itself to follow: never met, so the text is no UTF-8.
-    # 0xF4 may lead beyond the last code point, to what has no meaning: looked at slowly as well.
-    none = (lead >= 0x80) & ~two | (lead >= 0xF4)
+    # 0xF4 may lead beyond the last code point, to what has no meaning, and 0xF0 0x80 to ASCII:
+    # looked at slowly as well.
+    none = (lead >= 0x80) & ~two | (lead >= 0xF4) | (both == 0xF080)
     return np.where(none, 1, page).astype(np.uint32)
 
 

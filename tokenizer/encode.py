@@ -46,7 +46,7 @@ class Encoder:
         if vocabulary.whole:
             self.cache = empty_cache(2)
             self.model = (merges, token_table(self.unreachable()))
-        self.cache = empty_cache(slots)
+        self.cache = empty_cache(max(slots, 2))
         # Of the pieces that 40 MB of English bring for the first time, a fifth are tokens: known
         # from the start (.05 s for cl100k), they are not merged in the midst of the text.
         rows = view(pa.array([token for token in vocabulary.tokens if token], pa.binary()))

@@ -87,7 +87,9 @@ def read_as_kernels_do(row: bytes) -> tuple[str, Any]:
             size = 1
         if point >= 0x110000:
             point, size = STRANGER, 1
-        points.append(STRANGER if 0xD800 <= point < 0xE000 else point)
+        if 0xD800 <= point < 0xE000 or (size > 1 and point < 0x80):
+            point = STRANGER
+        points.append(point)
         places.append(at)
         at += size
     return "".join(map(chr, points)), np.array([*places, len(row)])

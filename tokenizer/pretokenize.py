@@ -100,7 +100,10 @@ def slow_parts(pattern: Pattern) -> list[str]:
 
 @borrowing
 def character(data: Any, i: Any, end: Any, limit: Any) -> Any:
-    """Code point at i, a byte above 127, with its length above bit 21; `limit` if it is none."""
+    """Code point at i, a byte above 127, with its length above bit 21; `limit` if it is none.
+
+    ASCII in three or four bytes is none, but as long as it is written.
+    """
     lead = np.int64(data[i])
     if lead < 0xE0:
         if lead < 0xC2 or i + 2 > end:
@@ -110,12 +113,15 @@ def character(data: Any, i: Any, end: Any, limit: Any) -> Any:
         if i + 3 > end:
             return limit | 1 << 21
         point = (lead & 0xF) << 12 | (np.int64(data[i + 1]) & 0x3F) << 6
-        return point | (np.int64(data[i + 2]) & 0x3F) | 3 << 21
+        point |= np.int64(data[i + 2]) & 0x3F
+        return (point if point >= 0x80 else limit) | 3 << 21
     if i + 4 > end or lead > 0xF4:
         return limit | 1 << 21
     point = (lead & 0x7) << 18 | (np.int64(data[i + 1]) & 0x3F) << 12
     point |= (np.int64(data[i + 2]) & 0x3F) << 6 | (np.int64(data[i + 3]) & 0x3F)
-    return point | 4 << 21 if point < 0x110000 else limit | 1 << 21
+    if point >= 0x110000:
+        return limit | 1 << 21
+    return (point if point >= 0x80 else limit) | 4 << 21
 
 
 @borrowing

@@ -152,7 +152,9 @@ def tasks_for(
     states = {path: state_of(Path(path)) for path in {part.path for part in parts}}
     keys, missing = [], []
     for part in parts:
-        key = digest({**facts, "part": [*states[part.path], part.begin, part.end]})[:40]
+        # The format is what the name that was given says, which may be a link.
+        kind = Path(part.path).suffixes
+        key = digest({**facts, "part": [*states[part.path], kind, part.begin, part.end]})[:40]
         if work.find(key) is None and key not in keys:
             name = f"{part.path}[{part.begin}:{part.end or ''}]"
             task = {"key": key, "part": asdict(part), "size": part.size, "source": name}
@@ -162,7 +164,10 @@ def tasks_for(
 
 
 def state_of(path: Path) -> list[str | int]:
-    """What is another one after any change to a file; the kernel sets the last time by itself."""
+    """What is another one after a file was written again; the system sets the last time by itself.
+
+    Only what is written through a memory map while it is counted may go unseen.
+    """
     # To read the file for a digest took a tenth of the whole training.
     said = path.stat()
     return [str(path.resolve()), said.st_size, said.st_mtime_ns, said.st_ctime_ns]

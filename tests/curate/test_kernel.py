@@ -15,6 +15,7 @@ from curate.column import view
 from curate.errors import KernelError
 from curate.index import index
 from filters import fineweb, gopher
+from tokenizer import pretokenize
 
 PLAIN = os.environ.get("NUMBA_DISABLE_JIT") == "1"
 
@@ -87,21 +88,23 @@ def test_a_second_process_compiles_nothing_and_a_copy_elsewhere_neither(tmp_path
 
 
 @pytest.mark.parametrize(
-    ("changed", "matters"),
+    ("file", "changed", "matters"),
     [
-        ("fineweb.py", True),
-        ("utf8.py", True),  # its helpers
-        ("letters.txt", True),  # the table of those helpers
-        ("terminal_punctuation.txt", True),
-        ("signal.py", False),  # holds no helpers
-        ("url_soft_words.txt", False),  # of another file
+        (fineweb, "fineweb.py", True),
+        (fineweb, "utf8.py", True),  # its helpers
+        (fineweb, "letters.txt", True),  # the table of those helpers
+        (fineweb, "terminal_punctuation.txt", True),
+        (fineweb, "signal.py", False),  # holds no helpers
+        (fineweb, "url_soft_words.txt", False),  # of another file
+        (pretokenize, "automaton.py", True),  # its constants
+        (pretokenize, "vectors.py", True),
     ],
 )
 def test_a_cache_is_named_after_all_that_its_kernels_are_made_of(
-    changed, matters, tmp_path, monkeypatch
+    file, changed, matters, tmp_path, monkeypatch
 ):
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
-    source = Path(fineweb.__file__)
+    source = Path(file.__file__)
     first = kernel.cache_folder(source)
     assert first.is_dir() and first.is_relative_to(tmp_path)
     real = Path.read_bytes

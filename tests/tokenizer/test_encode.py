@@ -177,7 +177,7 @@ def test_pieces_and_rows_of_any_length_are_encoded_as_by_the_reference(small, ed
             assert [[small.tokens[one] for one in row] for row in found] == expected
 
 
-@pytest.mark.parametrize("slots", [2, 4, 64])
+@pytest.mark.parametrize("slots", [1, 2, 4, 64])
 def test_a_large_batch_has_the_tokens_of_its_rows_alone_whatever_the_cache(small, slots):
     draw = np.random.default_rng(slots)
     words = [*CORPUS.split(), "a" * 15, "t" * 16, "h" * 64, "e" * 65, "é" * 40, "the" * 90]

@@ -71,8 +71,17 @@ def test_possessive_sets_and_looks_ahead_are_followed_by_an_automaton(pattern, t
     assert pieces(machine, [text.encode()]) == expected(pattern, text)
 
 
+# ASCII in three and four bytes, in UTF-8 that is not allowed and in no UTF-8 at all.
+OVERLONG = st.lists(
+    st.sampled_from(
+        [b" ", b"a", b"\n", b"\xe0\x80\xa0", b"\xe0\x81\xa1", b"\xe0@ ", b"\xf0\x80\x80\xa0"]
+    ),
+    max_size=30,
+).map(b"".join)
+
+
 @pytest.mark.parametrize("pattern", ["gpt2", "o200k", "bloom", "digit3"])
-@given(rows=st.lists(st.one_of(st.binary(max_size=12), TEXT.map(str.encode)), max_size=4))
+@given(rows=st.lists(st.one_of(st.binary(max_size=12), TEXT.map(str.encode), OVERLONG), max_size=4))
 def test_bytes_that_are_not_utf8_are_cut_as_the_automaton_cuts_them(pattern, rows):
     slow = own_pattern(PATTERNS[pattern], "to compare")
     assert pieces(slow, rows) == pieces(automaton(PATTERNS[pattern]), rows)

@@ -195,6 +195,14 @@ def test_what_is_guessed_of_the_middle_of_a_block_may_be_wrong(before):
     assert cut(pa.array([text]), "cl100k") == [*letters, *threes, "一".encode() * 100, *threes]
 
 
+@pytest.mark.parametrize("unit", [b" \xe0\x80\xa0b", b" \xf0\x80\x80\xa0b", b"\t\xe0\x80\x8a1"])
+def test_where_a_text_is_cut_does_not_depend_on_where_a_block_of_pieces_ends(unit):
+    count = 9000 if COMPILED else 100
+    alone, together = ([unit] * count, [unit * count])
+    found = [cut(pa.array(rows, pa.binary()), "cl100k") for rows in (alone, together)]
+    assert found[0] == found[1]
+
+
 def test_bloom_keeps_what_lies_between_two_matches():
     assert cut(pa.array(["a (b), c"]), "bloom") == [b"a", b" (", b"b", b"),", b" c"]
 

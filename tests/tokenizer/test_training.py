@@ -230,6 +230,18 @@ def test_a_file_that_changed_after_it_was_cut_off_is_counted_again(tmp_path, mon
     assert said["fingerprint"] == fingerprints(tmp_path / "uncut", paths, 0, None)[0]
 
 
+def test_a_link_is_read_as_its_own_name_says(tmp_path):
+    jsonl, link, copy = (tmp_path / name for name in ("a.jsonl", "b.txt", "c.txt"))
+    jsonl.write_text('{"text": "to be"}\n' * 9)
+    copy.write_text(jsonl.read_text())
+    link.symlink_to(jsonl)
+    said = [
+        train_on_files([jsonl, one], Train(vocab_size=300), tmp_path / "o") for one in (link, copy)
+    ]
+    assert said[0]["fingerprint"] == said[1]["fingerprint"]
+    assert said[0]["bytes"] == said[1]["bytes"] == 9 * (len("to be") + len('{"text": "to be"}\n'))
+
+
 @pytest.mark.skipif(not COMPILED, reason="as plain Python it is not done before it is killed")
 def test_a_killed_command_goes_on(tmp_path):
     paths = write_corpus(tmp_path / "in")
