@@ -35,8 +35,8 @@ def test_no_installed_distribution_but_ours_owns_the_import_name(package):
     assert set(owners) <= {"crawl-to-model"}
 
 
-def test_numba_is_imported_by_the_kernel_file_only():
-    assert importers("numba") == {"curate/kernel.py"}
+def test_numba_is_imported_by_the_files_of_kernels_and_vectors_only():
+    assert importers("numba") == {"curate/kernel.py", "curate/vectors.py"}
 
 
 def test_ray_is_imported_by_the_pool_only():
