@@ -8,7 +8,7 @@ import pyarrow as pa
 from curate.column import Bytes, Hashes, Positions, view
 from curate.kernel import borrowing
 from curate.vectors import prefetch
-from tokenizer.pretokenize import Pattern, lengths_of, pieces_of, pieces_within, splitter
+from tokenizer.pretokenize import Pattern, hash_of, lengths_of, pieces_of, pieces_within, splitter
 
 COUNTS = pa.schema([("piece", pa.binary()), ("count", pa.int64())])
 
@@ -23,17 +23,6 @@ SECOND = np.uint64(HIGH)
 AHEAD = np.uint64(16) * SLOT
 SMALLEST = 1 << 12
 ONE = np.ones(1, np.int64)
-
-
-@borrowing
-def mixed(low: Any, high: Any) -> Any:
-    """HASHED of a piece, by which pieces lie in tables and are sorted in files.
-
-    Slots do not keep it: that would take a fifth word in each.
-    """
-    value = (low ^ (high >> np.uint64(29))) * np.uint64(0x9E3779B97F4A7C15) ^ high
-    value *= np.uint64(0xBF58476D1CE4E5B9)
-    return value ^ (value >> np.uint64(32))
 
 
 @borrowing
@@ -108,7 +97,7 @@ def move(slots: Any, larger: Any) -> None:
     mask = np.uint64(len(larger) - 1)
     for k in range(len(slots)):
         if slots[k, HIGH]:
-            at = mixed(slots[k, LOW], slots[k, HIGH]) & mask
+            at = hash_of(slots[k, LOW], slots[k, HIGH]) & mask
             while larger[at, HIGH]:
                 at = (at + np.uint64(1)) & mask
             for word in range(4):
@@ -119,7 +108,7 @@ def move(slots: Any, larger: Any) -> None:
 def mix_all(slots: Any, out: Any) -> None:
     """The number of each piece by which it is sorted."""
     for k in range(len(slots)):
-        out[k] = mixed(slots[k, LOW], slots[k, HIGH])
+        out[k] = hash_of(slots[k, LOW], slots[k, HIGH])
 
 
 @borrowing

@@ -408,6 +408,14 @@ def first_bytes(data: Any, i: Any, length: Any) -> tuple[Any, Any]:
 
 
 @borrowing
+def hash_of(low: Any, high: Any) -> Any:
+    """HASHED of a piece, from its other two words."""
+    mixed = (low ^ (high >> np.uint64(29))) * np.uint64(0x9E3779B97F4A7C15) ^ high
+    mixed *= np.uint64(0xBF58476D1CE4E5B9)
+    return mixed ^ (mixed >> np.uint64(32))
+
+
+@borrowing
 def described(data: Any, begin: Any, length: Any) -> tuple[Any, Any, Any]:
     """LOW, HIGH and HASHED of a piece."""
     if length <= 15 and begin + 16 <= len(data):
@@ -416,9 +424,7 @@ def described(data: Any, begin: Any, length: Any) -> tuple[Any, Any, Any]:
         high = word_at(data, at + np.uint64(8)) & HIGHS[length] | np.uint64(length) << np.uint64(56)
     else:
         low, high = first_bytes(data, begin, length)
-    mixed = (low ^ (high >> np.uint64(29))) * np.uint64(0x9E3779B97F4A7C15) ^ high
-    mixed *= np.uint64(0xBF58476D1CE4E5B9)
-    return low, high, mixed ^ (mixed >> np.uint64(32))
+    return low, high, hash_of(low, high)
 
 
 @helper

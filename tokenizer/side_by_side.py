@@ -13,22 +13,15 @@ import numpy as np
 
 from curate.kernel import borrowing
 from curate.vectors import least_of_32
-from tokenizer.bpe import Tables, made_by, rank_of
+from tokenizer.bpe import Tables, made_by, value_of
 
 LANES = 4
-LANE = np.uint64(40)  # places of a lane
+LANE = np.uint64(40)  # places of a lane; of all lanes they are below 256, as a value has them
 WIDTH = np.uint64(32)  # of these, such as have a value
 NARROW = 31  # bytes of a piece that fits a lane: place 0 is taken
 NONE = np.uint32(0xFFFFFFFF)
 NEVER = np.uint32((1 << 20) - 1)  # the symbol that is never merged
 EIGHT, LOWEST = np.uint32(8), np.uint32(0xFF)
-
-
-@borrowing
-def pair_value(merges: Any, symbols: Any, lane: Any, left: Any, right: Any) -> Any:
-    """Rank of the pair at these places above the left place, as one number, or NONE."""
-    rank = rank_of(merges, symbols[lane + left], symbols[lane + right])
-    return rank << EIGHT | np.uint32(left) if rank != NONE else NONE
 
 
 @borrowing
@@ -38,8 +31,8 @@ def start(text: Any, span: Any, byte_pairs: Any, lanes: Any, lane: Any) -> None:
     begin, count = span
     for k in range(WIDTH):
         values[lane + k] = NONE
-        behind[lane + k] = k + np.uint64(1)
-        before[lane + k] = k - np.uint64(1)
+        behind[lane + k] = lane + k + np.uint64(1)
+        before[lane + k] = lane + k - np.uint64(1)
     last = np.uint64(text[begin])
     symbols[lane] = NEVER
     symbols[lane + np.uint64(1)] = last
@@ -47,7 +40,7 @@ def start(text: Any, span: Any, byte_pairs: Any, lanes: Any, lane: Any) -> None:
         byte = np.uint64(text[begin + k])
         symbols[lane + k + np.uint64(1)] = byte
         rank = byte_pairs[last << np.uint64(8) | byte]
-        values[lane + k] = rank << EIGHT | np.uint32(k) if rank != NONE else NONE
+        values[lane + k] = rank << EIGHT | np.uint32(lane + k) if rank != NONE else NONE
         last = byte
     symbols[lane + count + np.uint64(1)] = NEVER
 
@@ -60,15 +53,15 @@ def merge_best(merges: Any, lanes: Any, lane: Any) -> Any:
     if best == NONE:
         return False
     left = np.uint64(best & LOWEST)
-    right = np.uint64(behind[lane + left])
-    after = np.uint64(behind[lane + right])
-    first = np.uint64(before[lane + left])
-    symbols[lane + left] = made_by(merges, best >> EIGHT)
-    behind[lane + left] = after
-    before[lane + after] = left
-    values[lane + right] = NONE
-    values[lane + left] = pair_value(merges, symbols, lane, left, after)
-    values[lane + first] = pair_value(merges, symbols, lane, first, left)
+    right = np.uint64(behind[left])
+    after = np.uint64(behind[right])
+    first = np.uint64(before[left])
+    symbols[left] = made_by(merges, best >> EIGHT)
+    behind[left] = after
+    before[after] = left
+    values[right] = NONE
+    values[left] = value_of(merges, symbols, left, after)
+    values[first] = value_of(merges, symbols, first, left)
     return True
 
 
@@ -76,11 +69,11 @@ def merge_best(merges: Any, lanes: Any, lane: Any) -> Any:
 def tokens_in(merges: Any, lanes: Any, lane: Any, count: Any, out: Any) -> Any:
     """Write the tokens of a lane with so many bytes, in which all is merged; how many they are."""
     _, symbols, behind, _ = lanes
-    k, tokens = np.uint64(1), np.uint64(0)
-    while k <= count:
-        out[tokens] = merges[2][symbols[lane + k]]
+    k, tokens = lane + np.uint64(1), np.uint64(0)
+    while k <= lane + count:
+        out[tokens] = merges[2][symbols[k]]
         tokens += np.uint64(1)
-        k = np.uint64(behind[lane + k])
+        k = np.uint64(behind[k])
     return np.int64(tokens)
 
 

@@ -83,6 +83,12 @@ def whole_token(text: Any, piece: Any, whole: Any) -> Any:
 
 
 @borrowing
+def first_slot(slots: Any, hashed: Any) -> Any:
+    """Where the first slot of a hash begins; the second one is four words behind it."""
+    return (hashed & np.uint64(len(slots) // 8 - 1)) * np.uint64(8)
+
+
+@borrowing
 def exchange(cache: Any, first: Any) -> None:
     """Exchange the two slots of a hash: the piece that came again is looked at first."""
     slots, more, spellings = cache
@@ -120,7 +126,7 @@ def keep(text: Any, piece: Any, cache: Any, out: Any, span: Any) -> None:
     for k in range(count):
         if np.uint64(out[position + k]) > TOKEN:
             return
-    slot = np.int64(hashed & np.uint64(len(slots) // 8 - 1)) * 2
+    slot = np.int64(first_slot(slots, hashed) >> np.uint64(2))
     slot += slots[4 * slot + 1] != np.uint64(0)
     slots[4 * slot], slots[4 * slot + 1] = low, high
     slots[4 * slot + 2] = three_of(out, position, min(count, 3)) | np.uint64(count - 1) << COUNT
@@ -169,7 +175,7 @@ def find_or_merge(text: Any, piece: Any, model: Any, cache: Any, state: Any) -> 
     merges, whole = model
     out, position, scratch, is_new = state
     _, high, begin, hashed = piece
-    at = (hashed & np.uint64(len(cache[0]) // 8 - 1)) * np.uint64(8)
+    at = first_slot(cache[0], hashed)
     if not differs(text, piece, cache, at):
         return np.int64(write_kept(cache, at, out, np.uint64(position)))
     if not differs(text, piece, cache, at + np.uint64(4)):
@@ -195,7 +201,6 @@ def find_or_merge(text: Any, piece: Any, model: Any, cache: Any, state: Any) -> 
 def look_ahead(text: Any, begin: Any, ends: Any, cache: Any, ahead: Any) -> None:
     """Describe pieces, and ask for their slots before they are looked at."""
     slots, _, spellings = cache
-    mask = np.uint64(len(slots) // 8 - 1)
     for k in range(np.uint64(len(ends))):
         end = np.int64(ends[k])
         low, high, hashed = described(text, begin, end - begin)
@@ -204,9 +209,10 @@ def look_ahead(text: Any, begin: Any, ends: Any, cache: Any, ahead: Any) -> None
         ahead[k, np.uint64(BEGIN)] = np.uint64(begin)
         ahead[k, np.uint64(HASHED)] = hashed
         ahead[k, np.uint64(NEW)] = np.uint64(0)
-        prefetch(slots, np.int64((hashed & mask) * np.uint64(8)))
+        at = first_slot(slots, hashed)
+        prefetch(slots, np.int64(at))
         if high >= LONG:
-            prefetch(spellings, np.int64((hashed & mask) * np.uint64(2 * KEPT_BYTES)))
+            prefetch(spellings, np.int64(at >> np.uint64(2)) * KEPT_BYTES)
         begin = end
 
 
@@ -220,11 +226,10 @@ def piece_at(ahead: Any, k: Any) -> tuple[Any, Any, Any, Any]:
 @borrowing
 def not_first(size: Any, slots: Any, ahead: Any, found: Any) -> Any:
     """Which of the pieces ahead are not in the first slot of their hash: how many."""
-    mask = np.uint64(len(slots) // 8 - 1)
     count = np.uint64(0)
     for k in range(np.uint64(size)):
         low, high, _, hashed = piece_at(ahead, k)
-        at = (hashed & mask) * np.uint64(8)
+        at = first_slot(slots, hashed)
         found[count] = k
         count += np.uint64((slots[at] ^ low) | (slots[at + np.uint64(1)] ^ high) != np.uint64(0))
     return count
@@ -234,10 +239,9 @@ def not_first(size: Any, slots: Any, ahead: Any, found: Any) -> Any:
 def next_new(text: Any, queue: Any, model: Any, cache: Any, ahead: Any) -> Any:
     """Where in a queue of pieces the next one stands that a lane has to merge, or its length."""
     found, at, count = queue
-    mask = np.uint64(len(cache[0]) // 8 - 1)
     while at < count:
         piece = piece_at(ahead, np.uint64(found[at]))
-        slot = (piece[HASHED] & mask) * np.uint64(8)
+        slot = first_slot(cache[0], piece[HASHED])
         if (
             length_of(piece[HIGH]) <= NARROW
             and differs(text, piece, cache, slot)
@@ -291,7 +295,6 @@ def encode_block(rows: Any, place: Any, ends: Any, model: Any, work: Any) -> tup
     cache, out, row_ends, scratch, lanes = work
     row, begin, position = place
     slots = cache[0]
-    mask = np.uint64(len(slots) // 8 - 1)
     ahead = np.empty((AHEAD, 5), np.uint64)
     found = np.empty(AHEAD + 1, np.uint16)
     ahead_work = (ahead, lanes, np.empty(LANES, np.uint64), np.empty(NARROW + 1, np.uint32))
@@ -306,7 +309,7 @@ def encode_block(rows: Any, place: Any, ends: Any, model: Any, work: Any) -> tup
                 row_ends[row + 1] = position
                 row += 1
             low, high, _, hashed = piece_at(ahead, k)
-            at = (hashed & mask) * np.uint64(8)
+            at = first_slot(slots, hashed)
             # Nine in ten pieces: this much is made a part of the loop.
             if high < LONG and (slots[at] ^ low) | (slots[at + np.uint64(1)] ^ high) == 0:
                 written = np.int64(write_kept(cache, at, out, np.uint64(position)))
